@@ -20,9 +20,9 @@ help: ## Show this.
 run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, with a server of its own.
 	@exec $(BIN)/relay up
 
-# The tests wait more than they work, so a few more processes than two cores; each has a server and nodes of its own.
+# The tests wait more than they work, so twice as many processes as two cores; each has a server and nodes of its own.
 # A file's tests stay together, since what they share is made once.
-WORKERS ?= 3
+WORKERS ?= 4
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Python compiles the tests once, and not in each worker of each run, also where PYTHONDONTWRITEBYTECODE is set (in images of
 # Docker it often is): to take their assertions apart costs a worker four seconds.
@@ -60,7 +60,7 @@ coverage: $(VENV)/.developed ## Run all tests measured, and list what of relay/ 
 	@tests=0; $(BIN)/coverage run -m pytest $(IN_PARALLEL) --timeout 300 $(TESTS) || tests=$$?; \
 		$(BIN)/python -m tools.branches && exit $$tests
 
-EXAMPLES ?= 20000
+fuzz: EXAMPLES ?= 20000
 fuzz: $(VENV)/.developed ## Fuzz for long, an hour or two: EXAMPLES (20000) of each kind.
 	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 -m hypothesis tests/fuzz tests/relay tests/cli tests/simulator
 
@@ -90,8 +90,10 @@ check-types: $(VENV)/.developed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A fifth of the examples that `make test` draws (tests/support/examples.py).
+check-fast: EXAMPLES ?= 10
 check-fast: $(VENV)/.developed
-	$(PYTEST) $(FAST)
+	EXAMPLES=$(EXAMPLES) $(PYTEST) $(FAST) --ignore tests/relay/web/test_conformance.py
 
 docs: $(VENV)/.documented ## Build the site of docs/ in build/site, and check its links.
 	$(VENV)/documenter/bin/python -m tools.docsite

@@ -4,10 +4,10 @@ import argparse
 import sys
 from typing import Final
 
-from benchmarks import install, page, runs, scale, scalepage, tls
+from benchmarks import install, page, runs, scale, scalepage, tls, web
 from benchmarks.systems import SYSTEMS
 
-OTHERS: Final = ("tls", "scaling")  # things to measure that are no systems
+OTHERS: Final = ("web", "tls", "scaling")  # things to measure that are no systems
 
 
 def main() -> int:
@@ -28,11 +28,13 @@ def main() -> int:
         return 1
     if not options.page:
         runs.study_all([name for name in names if name in SYSTEMS], _tell, quick=options.quick)
+        if "web" in names:
+            web.study(_tell, quick=options.quick)
         if "tls" in names:
             tls.study(_tell, quick=options.quick)
         if "scaling" in names:
             scale.study(_tell, quick=options.quick)
-    page.write(runs.load_sitting(), tls.load())
+    page.write(runs.load_sitting(), web.load(), tls.load())
     scalepage.write(scale.load())
     return 0
 

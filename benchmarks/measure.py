@@ -16,7 +16,7 @@ from benchmarks.systems import Running
 
 SETUP_SECONDS: Final = 90.0
 SETTLE_SECONDS: Final = 15.0
-LOOK_SECONDS: Final = 0.5
+POLL_SECONDS: Final = 0.5
 QUIET: Final = 0.1  # the share of a core that all servers together use at most when they are quiet
 END_SECONDS: Final = 30.0  # seconds for the end of a run, in addition to load and drain
 
@@ -102,9 +102,9 @@ def _settle(target: Running) -> None:
     """Wait until the servers have finished the work of an earlier run, such as the end of thousands of connections."""
     deadline, used = time.monotonic() + SETTLE_SECONDS, sum(target.cpu())
     while time.monotonic() < deadline:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
         used, before = sum(target.cpu()), used
-        if used - before < LOOK_SECONDS * QUIET:
+        if used - before < POLL_SECONDS * QUIET:
             return
 
 

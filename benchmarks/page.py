@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from benchmarks import webpage
 from benchmarks.charts import Points, chart
 from benchmarks.measure import Figures
 from benchmarks.runs import CURVES, Findings, Sitting
 from benchmarks.systems import SYSTEMS
 from benchmarks.tls import Figures as TlsFigures
 from benchmarks.tls import Secured, describe, middle
+from benchmarks.web import Web
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 PLOTS: Final = DOCS / "benchmarks"
@@ -21,6 +23,10 @@ _COMPARED: Final = (
     ("relay-json", "socketio"),
     ("relay-json", "pysocketio"),
     ("relay-json", "nats"),
+    ("relay-json", "ejabberd"),
+    ("relay-ws", "socketio"),
+    ("relay-ws", "pysocketio"),
+    ("relay-ws", "relay-json"),
     ("relay-acks", "jetstream"),
     ("relay-acks", "relay-json"),
     ("relay-text", "relay-json"),
@@ -48,15 +54,15 @@ average (1 minute, over {cores}) is beside each. CPU a message is steadier than 
 """
 
 
-def write(sitting: Sitting, secured: Secured) -> None:
+def write(sitting: Sitting, web: Web, secured: Secured) -> None:
     """Write the page and its plots."""
     PLOTS.mkdir(exist_ok=True)
     for name, svg in _plots(sitting):
         (PLOTS / f"{name}.svg").write_text(svg)
-    (DOCS / "benchmarks.md").write_text("\n".join(_page(sitting, secured)) + "\n")
+    (DOCS / "benchmarks.md").write_text("\n".join(_page(sitting, web, secured)) + "\n")
 
 
-def _page(sitting: Sitting, secured: Secured) -> Iterator[str]:
+def _page(sitting: Sitting, web: Web, secured: Secured) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in sitting.versions.items())
     cores = sitting.machine.partition(", ")[2].partition(",")[0]
     yield _HEAD.format(machine=sitting.machine, versions=versions, cores=cores)
@@ -66,6 +72,7 @@ def _page(sitting: Sitting, secured: Secured) -> Iterator[str]:
     yield from _configurations(sitting)
     yield from _ratios(sitting)
     yield from _speed(sitting)
+    yield from webpage.section(web, sitting.versions)
     yield from _steady(sitting)
     yield from _idle(sitting)
     yield from _curves(sitting)
@@ -179,7 +186,8 @@ def _curves(sitting: Sitting) -> Iterator[str]:
     yield "A line ends at the rate of which a system carried less than nine tenths.\n"
     yield "![Redis commands a message against load](benchmarks/commands.svg)\n"
     yield "![CPU of Redis a message against load](benchmarks/redis-cpu.svg)\n"
-    yield "All mail of one iteration for one node is one PUBLISH, so a higher load needs fewer commands a message.\n"
+    yield "All peer messages of one iteration for one node are one PUBLISH, so a higher load needs fewer commands a"
+    yield "message.\n"
     yield "| messages/s | relay: commands a message | relay: Redis CPU a message | plain PUBLISH: Redis CPU a message |"
     yield "| --: | --: | --: | --: |"
     relay, plain = (_by_rate(sitting, name) for name in ("relay-json", "redis"))

@@ -122,6 +122,7 @@ def describe(sitting: Sitting) -> None:
     for pin in (*install.NPM, *install.PYPI):
         name, _, version = pin.replace("==", "@").rpartition("@")
         sitting.versions[name] = version
+    sitting.versions["ejabberd"] = install.ejabberd_version()
 
 
 def _cpuinfo() -> list[str]:
@@ -149,9 +150,9 @@ def _said(*command: str) -> str:
 def study_all(names: list[str], tell: Tell, *, quick: bool) -> Sitting:
     """Study these systems, and add them to the earlier results."""
     sitting = load_sitting()
-    describe(sitting)
     sitting.quick = quick
     for name in names:
         sitting.systems[name] = study(SYSTEMS[name], tell, quick=quick)
+        describe(sitting)  # after it, because the version of a peer from Debian is known once it is installed
         save(sitting)
     return sitting

@@ -2,6 +2,8 @@
 
 import json
 import os
+import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from string import Template
 from typing import Final
 
 import redis
 from msgspec import Struct
 
 from benchmarks import install
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.process import embedded_redis, parent_guard
 from relay.tools.testbed.certificates import make_certificate
 from relay.tools.testbed.process import HOST, free_port
@@ -42,6 +45,7 @@ SYSTEMS: Final = {
     for system in (
         System("relay-json", "json", "relay, JSON, acks by nodes", _RELAY),
         System("relay-acks", "acks", "relay, JSON, acks by clients", f"{_RELAY}; clients acknowledge once a read"),
+        System("relay-ws", "ws", "relay, WebSocket, acks by nodes", f"{_RELAY}; its JSON in masked frames"),
         System("relay-text", "text", "relay, text", _RELAY),
         System(
             "relay-same",
@@ -61,6 +65,13 @@ SYSTEMS: Final = {
             "sio",
             "python-socketio + Redis",
             "two uvicorn processes with uvloop, websocket only, AsyncRedisManager with hiredis; a user is a room",
+        ),
+        System(
+            "ejabberd",
+            "xmpp",
+            "ejabberd + Redis",
+            "two nodes of Debian's package, `sm_db_type` and `router_db_type` redis; XMPP over TCP without TLS, "
+            "no modules, to full addresses",
         ),
         System("nats", "nats", "NATS cluster", f"{_NATS}; a subject for each receiver"),
         System(
@@ -83,6 +94,7 @@ class Running:
         self.folder = folder
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.server: subprocess.Popen[bytes] | None = None
+        self.helpers: list[subprocess.Popen[bytes]] = []  # whose CPU and memory don't count
         self.ports: list[int] = []
         self.certificate: Path | None = None  # the certificate that the nodes present
         self.redis: redis.Redis | None = None
@@ -142,9 +154,10 @@ class Running:
         """End all processes."""
         if self.redis is not None:
             self.redis.close()
-        for process in (*self.nodes, *filter(None, [self.server])):
+        processes = (*self.nodes, *filter(None, [self.server]), *self.helpers)
+        for process in processes:
             process.terminate()
-        for process in (*self.nodes, *filter(None, [self.server])):
+        for process in processes:
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
@@ -195,6 +208,42 @@ def _start_pysocketio(to: Running, nodes: int) -> None:
         to.add_node(f"node{number}", [python, app], [str(port)])
 
 
+def _start_ejabberd(to: Running, nodes: int) -> None:
+    """Start Erlang as `ejabberdctl` does, but from the folder where the packages were unpacked."""
+    root, redis_port, epmd_port = install.ejabberd(), to.serve_redis(), free_port()
+    programs = next((root / "usr/lib/erlang").glob("erts-*")) / "bin"
+    libraries = next(root.glob("usr/lib/*/ejabberd-*")).parent
+    environment = {
+        "ROOTDIR": str(root / "usr/lib/erlang"),
+        "BINDIR": str(programs),
+        "EMU": "beam",
+        "PROGNAME": "erl",
+        "ERL_LIBS": str(libraries),
+        "LD_LIBRARY_PATH": str(libraries),
+        "ERL_EPMD_ADDRESS": HOST,
+        "ERL_EPMD_PORT": str(epmd_port),
+        "HOME": str(to.folder),
+    }
+    to.helpers.append(to.start("epmd", [str(programs / "epmd")], environment))  # it tells the nodes each other's ports
+    wait_for(epmd_port, to.helpers[-1])
+    names, cookie = [f"relay{number}@{HOST}" for number in range(nodes)], secrets.token_hex(16)
+    for number, name in enumerate(names):
+        folder, port = to.folder / f"node{number}", free_port()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        settings = Template((install.HERE / "peers" / "ejabberd.yml").read_text())
+        filled = settings.substitute(port=port, redis_port=redis_port, others=", ".join(names[:number]))
+        (folder / "ejabberd.yml").write_text(filled)
+        own = {"EJABBERD_CONFIG_PATH": "ejabberd.yml", "EJABBERD_LOG_PATH": "ejabberd.log"}
+        paths = {key: str(folder / file) for key, file in own.items()} | {"ERL_CRASH_DUMP": str(folder / "dump")}
+        words = ["-name", name, "-setcookie", cookie, "-start_epmd", "false", "-noinput", "-s", "ejabberd"]
+        words += ["-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-mnesia", "dir", f'"{folder / "mnesia"}"']
+        command = [str(programs / "erlexec"), "+K", "true", "+P", "250000", *words]
+        to.nodes.append(to.start(f"node{number}", command, environment | paths))
+        wait_for(port, to.nodes[-1])
+        to.ports.append(port)
+
+
 def _start_nats(to: Running, nodes: int) -> None:
     program, routes = str(install.nats()), [free_port() for _ in range(nodes)]
     for number, route in enumerate(routes):
@@ -241,6 +290,7 @@ _STARTERS: Final[dict[str, Callable[[Running, int], None]]] = {
     "relay": _start_relay,
     "socketio": _start_socketio,
     "pysocketio": _start_pysocketio,
+    "ejabberd": _start_ejabberd,
     "nats": _start_nats,
     "jetstream": _start_nats,
     "redis": _start_redis,
@@ -260,7 +310,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def _cpu(process: subprocess.Popen[bytes]) -> float:
-    """Return the seconds of CPU of the process and its threads. None of these systems has child processes."""
+    """Return the seconds of CPU of the process and its threads. No system has child processes that work."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

@@ -12,9 +12,9 @@ from msgspec import Struct, field
 from benchmarks import install, runs
 from benchmarks.measure import Load
 from benchmarks.systems import SYSTEMS, Running, running
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.tools.bench import coordinator
-from relay.tools.bench.plan import Plan
+from relay.tools.bench.run_settings import RunSettings
 from relay.tools.testbed.process import HOST
 
 RESULTS: Final = install.WORK / "tls.json"
@@ -107,8 +107,8 @@ def _measure(target: Running, one: Load, seconds: float) -> Figures:
     ca = str(target.certificate) if target.certificate else None
     servers = tuple((HOST, port) for port in target.ports)
     in_flight, rate = (None, one.rate) if one.rate else (one.in_flight, None)
-    plan = Plan(servers, one.pairs, in_flight, rate, seconds, tls=ca is not None, ca=ca)
-    outcome = anyio.run(coordinator.run, plan, heard)
+    settings = RunSettings(servers, one.pairs, in_flight, rate, seconds, tls=ca is not None, ca=ca)
+    outcome = anyio.run(coordinator.run, settings, heard)
     used = sum(target.cpu()) - began[0]
     p99 = outcome.latencies.percentile(99) or 0
     return Figures(outcome.rate, p99 / 1e6, used / max(1, outcome.delivered) * 1e6, outcome.limited_by)

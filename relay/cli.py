@@ -11,10 +11,11 @@ from typing import Annotated, Any, Final, cast
 import structlog
 import typer
 
-from relay import logs, options
-from relay.config import Config, ConfigError, LogLevel, StartError, first_error
+from relay import logs
+from relay.configuration import options
+from relay.configuration.config import Config, ConfigError, LogLevel, StartError, first_error
+from relay.configuration.options import with_settings
 from relay.net import listeners
-from relay.options import with_settings
 from relay.process import embedded_redis, standard_streams, supervisor
 from relay.process.standard_streams import OutputLost, ReaderGone
 from relay.tools.bench.command import bench

@@ -1,6 +1,6 @@
-"""The clocks of a process. Whatever else wants to know the time asks here, so that it can be had from elsewhere.
+"""The clocks of a process. All code reads the time here, so that the simulator can give it another time.
 
-`asyncio` and `anyio` have the loop's clock, by which timers run.
+Timers run by the loop's clock, which belongs to `asyncio` and `anyio`.
 """
 
 import time
@@ -10,9 +10,9 @@ from typing import Final
 
 
 class Clocks:
-    """The functions that read the clocks. They may be replaced, which counts for all callers from then on.
+    """The functions that read the clocks. If one is replaced, all callers read the new clock from then on.
 
-    Read them where they are called (`clocks.wall()`): a copy that was taken earlier goes on reading the old clock.
+    Call them as `clocks.wall()`: a copy of the function that was taken earlier would go on reading the old clock.
     """
 
     __slots__ = ("lease", "monotonic", "wall", "wall_ns")

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Entropy:
-    """Draws from `source`, which is the system's unless it is replaced. Tokens then are no secrets any more."""
+    """Draws from `source`, the system's random numbers. If `source` is replaced, tokens are no secrets any more."""
 
     __slots__ = ("source",)
 

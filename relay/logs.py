@@ -19,7 +19,7 @@ import structlog
 from structlog.typing import Processor
 
 from relay.clock import clocks
-from relay.config import LogFormat, LogLevel
+from relay.configuration.config import LogFormat, LogLevel
 
 # The interval at which the log repeats that a trouble goes on.
 SPELL_SECONDS: Final = 10.0

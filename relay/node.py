@@ -19,24 +19,23 @@ from anyio.abc import TaskGroup
 from relay import logs
 from relay.bus.bus import Bus
 from relay.bus.reliable_link import Kind
-from relay.config import Config, ConfigError, StartError, one_start_error, redact
+from relay.configuration.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.entropy import entropy
 from relay.hub import periodic_checks
 from relay.hub.hub import Hub
 from relay.logs import Spell
 from relay.metrics import Counts
-from relay.net import listeners
+from relay.net import listeners, tcp_health
 from relay.net.fd_guard import Port, raise_limit
-from relay.net.tcp_health import LOOK_SECONDS
 from relay.net.tls_transport import server_context
 from relay.observe import loop_lag, session_stats
 from relay.observe.probe_server import Probes
 from relay.observe.prometheus_page import PrometheusPage, Reading
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
-from relay.process.machine import Machine
-from relay.process.unignored_signals import unless_ignored
+from relay.process.operating_system import OperatingSystem
+from relay.process.skip_ignored_signals import unless_ignored
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.server.admission import Admission, AdmissionLimits
@@ -45,9 +44,9 @@ from relay.session.drain import Drain
 from relay.session.runtime_interface import Limits
 from relay.tasks.restart import RestartedTasks
 from relay.web import page_files
-from relay.web.door import Door
 from relay.web.forwarded import TrustedProxies
 from relay.web.origins import OriginRules
+from relay.web.responder import HttpResponder
 
 # The pause between tries to reach Redis at the start, and how long the first echo may take before the log says so.
 WAIT_SECONDS: Final = 0.2
@@ -57,9 +56,9 @@ PATIENCE_SECONDS: Final = 2.0
 DRAWS: Final = 1000
 # How long a node that stops may spend on releasing names and on its last messages.
 STOP_SECONDS: Final = 3.0
-STOP_LOOK_SECONDS: Final = 0.01
+STOP_POLL_SECONDS: Final = 0.01
 # The interval at which a draining node checks all its sessions, which takes some milliseconds if there are many.
-DRAIN_LOOK_SECONDS: Final = 0.1
+DRAIN_POLL_SECONDS: Final = 0.1
 MEBIBYTE: Final = 1024 * 1024
 # The number of connections that may wait to be accepted. The kernel may allow fewer.
 BACKLOG: Final = 4096
@@ -81,10 +80,10 @@ def main(config: Config) -> None:
 class Node:
     """A node with its parts, and its life cycle."""
 
-    def __init__(self, config: Config, machine: Machine | None = None) -> None:
+    def __init__(self, config: Config, operating_system: OperatingSystem | None = None) -> None:
         assert config.redis is not None
         self._config = config
-        self._machine = machine or Machine()
+        self._operating_system = operating_system or OperatingSystem()
         self._keys = Keys(config.prefix)
         self._counts = Counts()
         self._redis_client = RedisClient(config.redis, self._counts, config.redis_password_file)
@@ -99,9 +98,15 @@ class Node:
             self._reloads.append((str(config.tls_cert), self._renew_certificate))
         if self._redis_client.files:
             self._reloads.append((self._redis_client.files, self._redis_client.renew))
+        self.serving = False  # the node has started, and accepts clients
         self._stopping = False
         self._waits = ""  # the reason why the node can't start yet
         self._waiting = Spell("waiting for redis", "redis is there")
+
+    @property
+    def hub(self) -> Hub:
+        """The hub with all sessions. It exists once the node serves."""
+        return self._hub
 
     def _assemble(self, node_id: str, tasks: TaskGroup) -> None:
         """Make the parts that depend on the node's id. None of them runs yet."""
@@ -134,7 +139,7 @@ class Node:
             self._hub.bus,
             self._hub.control_messages,
         )
-        self._admission = Admission(self._hub, _terms(config), self._context, _door(config, self._loopback))
+        self._admission = Admission(self._hub, _terms(config), self._context, _responder(config, self._loopback))
         self._reporter = StatusPublisher(
             config, node_id, self._redis_client, self._keys, hub=self._hub, trouble=self._why_not_ready
         )
@@ -142,12 +147,12 @@ class Node:
     async def run(self) -> None:
         """Start, serve and stop. Raises StartError, alone or in an exception group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
-        sockets = self._machine.bind(self._config)
+        sockets = self._operating_system.bind(self._config)
         self._loopback = listeners.is_loopback(sockets["address"])
         try:
             reloads = self._config.reloads or systemd_notify.managed()
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
-            with self._machine.signals(signal.SIGTERM, *unless_ignored(*ends)) as signals:
+            with self._operating_system.signals(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
                     self._assemble(entropy.token_hex(8), tasks)
                     try:
@@ -184,7 +189,7 @@ class Node:
             await self._start(tasks)
         if self._told.is_set():
             return
-        self._machine.spare_the_collector()
+        self._operating_system.spare_the_collector()
         async with self._listening(sockets, tasks):
             await self._told.wait()
         await self._drain()
@@ -222,10 +227,10 @@ class Node:
             "shards", self._directory.data_loss.watch, self._control_messages.partitions_lost, self._hub.write_back
         )
         restarted_tasks.start("sweep", self._directory.sweep)
-        restarted_tasks.start("memory", periodic_checks.mind_memory, self._hub)
-        restarted_tasks.start("links", periodic_checks.mind_links, self._bus, self._directory.node_liveness)
-        restarted_tasks.start("heap", self._machine.mind_heap)
-        restarted_tasks.start("clients", periodic_checks.mind_peers, self._hub, LOOK_SECONDS)
+        restarted_tasks.start("memory", periodic_checks.share_out_memory, self._hub)
+        restarted_tasks.start("links", periodic_checks.forget_lost_nodes, self._bus, self._directory.node_liveness)
+        restarted_tasks.start("heap", self._operating_system.trim_heap)
+        restarted_tasks.start("clients", periodic_checks.check_tcp_peers, self._hub, tcp_health.CHECK_SECONDS)
         restarted_tasks.start("windows", session_stats.watch_windows, self._hub, self._counts)
         restarted_tasks.start("loop", loop_lag.watch_loop, self._counts)
         restarted_tasks.start("report", self._reporter.run)
@@ -237,12 +242,12 @@ class Node:
     async def _reach_redis(self, tasks: TaskGroup) -> None:
         while True:
             try:
-                return self._settle_among(await self._redis_client.check(), tasks)
+                return self._choose_node_id(await self._redis_client.check(), tasks)
             except Unavailable as error:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
 
-    def _settle_among(self, homes: set[str], tasks: TaskGroup) -> None:
+    def _choose_node_id(self, homes: set[str], tasks: TaskGroup) -> None:
         """Take a node id whose lease and inbox are on these servers, as others of a cluster may be away for long."""
         node_id = self._node_id
         for _ in range(DRAWS):
@@ -271,11 +276,11 @@ class Node:
             for role, sock in sockets.items()
             if role != "http"
         ]
-        self._control_messages.serving = True
+        self.serving = self._control_messages.serving = True
         try:
             for port in opened:
                 await port.open()
-                RestartedTasks(tasks).start("port", port.mind)
+                RestartedTasks(tasks).start("port", port.reopen_for_ever)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         admission.descriptors.start(opened)
@@ -295,9 +300,9 @@ class Node:
 
     async def _reload_when_told(self) -> None:
         """Read the files for new connections again at each SIGHUP, until cancelled. A broken one changes nothing."""
-        with self._machine.signals(signal.SIGHUP) as signals:
+        with self._operating_system.signals(signal.SIGHUP) as signals:
             async for _ in signals:
-                serving = self._control_messages.serving
+                serving = self.serving
                 if serving:
                     systemd_notify.reloading()
                 for file, reload in self._reloads:
@@ -321,7 +326,7 @@ class Node:
     def _why_not_ready(self) -> str:
         if self._stopping:
             return "draining"
-        if not self._control_messages.serving:
+        if not self.serving:
             return _with_reason("starting: waiting for Redis", self._waits)
         if not self._lease.standing:
             return _no_lease(self._lease.why)
@@ -361,18 +366,18 @@ class Node:
         self._stopping = self._admission.draining = True
         drain = Drain(self._hub.sessions, self._hub.open_tick)
         with anyio.move_on_after(self._config.drain):
-            while not drain.look():  # noqa: ASYNC110  no event tells when sessions come and go
-                await anyio.sleep(DRAIN_LOOK_SECONDS)
+            while not drain.poll():  # noqa: ASYNC110  no event tells when sessions come and go
+                await anyio.sleep(DRAIN_POLL_SECONDS)
 
     async def _stop(self) -> None:
         """Release names, tell partners, and end the lease, so that no client has to wait for it to resume elsewhere."""
         log.info("stopping", node=self._config.name)
         self._admission.shut()
         self._hub.dismiss()
-        for _ in range(round(STOP_SECONDS / STOP_LOOK_SECONDS)):
+        for _ in range(round(STOP_SECONDS / STOP_POLL_SECONDS)):
             if self._hub.quiet and self._bus.quiet:
                 break
-            await anyio.sleep(STOP_LOOK_SECONDS)
+            await anyio.sleep(STOP_POLL_SECONDS)
         with suppress(Unavailable):
             await self._lease.end()
             await self._reporter.withdraw()
@@ -411,11 +416,11 @@ def _terms(config: Config) -> AdmissionLimits:
     )
 
 
-def _door(config: Config, loopback: bool) -> Door:
+def _responder(config: Config, loopback: bool) -> HttpResponder:
     """Return the rules for browsers. `loopback`: the node listens on a loopback address."""
     rules = OriginRules(config.origin, loopback=loopback, siblings=config.siblings)
     page = page_files.load() if config.page else None
-    return Door(
+    return HttpResponder(
         rules, TrustedProxies(config.trusted_proxy), page, secure=config.tls_cert is not None, siblings=config.siblings
     )
 

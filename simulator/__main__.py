@@ -3,8 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from time import process_time
 
-from simulator.harness.batch import carry_out, explain
+from simulator.harness.batch import carry_out, explain, pace
 from simulator.harness.faults import KINDS
 from simulator.harness.plan import ENGINES, Plan
 from simulator.harness.run import run
@@ -19,6 +20,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "engine": options.engine,
         "nodes": options.nodes,
         "users": options.users,
+        "calm": options.calm,
         "only": _kinds(options.only),
         "without": _kinds(options.without),
     }
@@ -40,12 +42,14 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 
 def _one(plan: Plan, *, trace: bool, smaller: bool) -> int:
+    begun = process_time()
     outcome = run(plan, _tell if trace else None)
+    speed = pace(outcome.seconds, process_time() - begun)
     if smaller and not outcome.clean:
         outcome = shrink(outcome, print)
     if not outcome.clean:
         print("\n".join(explain(outcome)))
-    print(f"{'clean' if outcome.clean else 'not clean'}; {outcome.seconds:.0f} virtual seconds, hash {outcome.digest}")
+    print(f"{'clean' if outcome.clean else 'not clean'}; {speed}; {outcome.events} events, hash {outcome.digest}")
     return 0 if outcome.clean else 1
 
 
@@ -64,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", choices=tuple(ENGINES), default="single", help="what the nodes use (single)")
     parser.add_argument("--nodes", type=int, default=Plan().nodes, help="how many nodes (3)")
     parser.add_argument("--users", type=int, default=Plan().users, help="how many people and programs (12)")
+    parser.add_argument(
+        "--calm", type=float, default=Plan().calm, help="how many times calmer people are than in torture"
+    )
     parser.add_argument("--only", default="", help="the faults to have, instead of those that the seed draws")
     parser.add_argument("--without", default="", help=f"faults to leave out, of {', '.join(KINDS)}")
     parser.add_argument("--jobs", type=int, default=1, help="how many seeds to run at once (1)")

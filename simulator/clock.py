@@ -15,14 +15,14 @@ class Clock:
         booted: the seconds that the machine had been running when the world began: what `monotonic` starts at.
     """
 
-    __slots__ = ("_begun", "_floor", "_now", "_rate", "_shown", "_wrong_by", "changes")
+    __slots__ = ("_begun", "_floor", "_now", "_rate", "_shown", "_wrong_by", "changed")
 
     def __init__(self, now: Callable[[], float], booted: float = 0.0) -> None:
         self._now = now
         self._begun = now()  # the true time of the last change of the rate
         self._shown = booted  # what `monotonic` showed then
         self._rate = 1.0
-        self.changes = 0  # how often `true_time` has changed its answers
+        self.changed: list[Callable[[], object]] = []  # are called when `true_time` has changed its answers
         self._floor = booted
         self._wrong_by = EPOCH - booted
 
@@ -40,7 +40,7 @@ class Clock:
         if rate <= 0:
             raise ValueError("a clock can't stand still or run backwards")
         self._begun, self._shown, self._rate = self._now(), self.monotonic(), rate
-        self.changes += 1
+        self._tell()
 
     def step(self, seconds: float) -> None:
         """Set the time of day forward, or back if `seconds` is negative. The clock that never steps doesn't notice."""
@@ -51,7 +51,11 @@ class Clock:
         if seconds < 0:
             raise ValueError("a clock that never steps can't go back")
         self._shown += seconds
-        self.changes += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        for tell in self.changed:
+            tell()
 
     def true_time(self, monotonic: float) -> float:
         """Return the true time at which `monotonic` will show this, or showed it."""

@@ -96,7 +96,7 @@ class Substitutes:
             (random, "_urandom", self._bytes.randbytes),
             (anyio_backend.AsyncIOBackend, "run_sync_in_worker_thread", classmethod(_run_in_virtual_thread)),
         ]
-        self._functions += [(kind, "__hash__", lambda one: self._number(one)) for kind in (*IN_SETS, *world.in_sets)]
+        self._functions += [(kind, "__hash__", self._numbering()) for kind in (*IN_SETS, *world.in_sets)]
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -135,8 +135,22 @@ class Substitutes:
         thread = threading.get_ident()
         return lambda *args: self.refuse(what) if threading.get_ident() == thread else real(*args)
 
-    def _number(self, one: object) -> int:
-        """Return the number of an object, which takes the place of its hash, and is given on the first question."""
+    def _numbering(self) -> Callable[[Any], int]:
+        """Return a function that returns the number of an object, which takes the place of its hash."""
+
+        def number(one: Any) -> int:
+            try:
+                return one.simulated_number  # type: ignore[no-any-return]
+            except AttributeError:
+                return self._number(one)
+
+        return number
+
+    def _number(self, one: Any) -> int:
+        """Return the number of an object that hasn't been asked for it yet, or can't keep it."""
+        if hasattr(one, "__dict__"):
+            one.simulated_number = number = next(self._counts.setdefault(type(one), count(1)))
+            return number
         key = id(one)
         found = self._numbers.get(key)
         if found is None:

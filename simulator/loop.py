@@ -1,8 +1,9 @@
 """An asyncio event loop on virtual time and virtual sockets.
 
-It is asyncio's own selector loop, and only what that gets from the system is replaced: the clock, the poll, sockets,
-name look-ups, threads and signals. Transports, servers, streams, futures and tasks are therefore the real code, and
-differ between releases of Python exactly as they do in production.
+It is asyncio's own selector loop. What that gets from the system is replaced: the clock, the poll, sockets, name
+look-ups, threads and signals. So are the iteration, `call_soon` and `call_at`, as the order is drawn and a simulation
+spends much of its time there. Transports, servers, streams, futures and tasks are the real code, and differ between
+releases of Python exactly as they do in production.
 
 What asyncio promises is kept: callbacks of `call_soon` are called in the order of their registration, those of
 `call_at` never before their time, and in the order of their times. What it leaves open is drawn from the world's seed:
@@ -15,6 +16,7 @@ What asyncio promises is kept: callbacks of `call_soon` are called in the order 
 """
 
 import asyncio
+import contextvars
 import errno
 import math
 import socket
@@ -22,7 +24,7 @@ import weakref
 from asyncio import base_events, selector_events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, MutableMapping
-from heapq import heappop
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 # The shortest and the longest time that a function takes in a thread of an executor.
 THREAD_SECONDS: Final = (0.000_05, 0.005)
+# From so many timers on, those that were cancelled are let go of once they are more than half of all.
+_TIMERS: Final = 100
 
 
 class NumberedFuture(asyncio.Future[Any]):
@@ -53,18 +57,24 @@ class NumberedFuture(asyncio.Future[Any]):
 class NumberedTask(asyncio.Task[Any]):
     """A task whose hash isn't its address in memory: asyncio and anyio cancel tasks in the order of a set."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("_number", "label")
 
     def __init__(self, coro: Coroutine[Any, Any, Any], *, loop: "VirtualLoop", **options: Any) -> None:
         self._number = next(loop.task_numbers)
         if options.get("name") is None:  # asyncio would count all tasks of all runs
             options["name"] = f"Task-{self._number}"
         super().__init__(coro, loop=loop, **options)
+        self._describe()
 
     def set_name(self, value: object) -> None:
         """Keep the name if there is no other: Python 3.13.0 passes on None, as it never does to its own tasks."""
         if value is not None:
             super().set_name(value)
+            self._describe()
+
+    def _describe(self) -> None:
+        coroutine = self.get_coro()
+        self.label = f"{self.get_name()} {getattr(coroutine, '__qualname__', type(coroutine).__qualname__)}"
 
     def __hash__(self) -> int:
         return self._number
@@ -81,13 +91,14 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     _scheduled: list[asyncio.TimerHandle]
     _selector: Poll
     _stopping: bool
+    _closed: bool
     _thread_id: int | None
     _timer_cancelled_count: int
     _transports: MutableMapping[int, Any]
     _executor_shutdown_called: bool
     if TYPE_CHECKING:
 
-        def _run_once(self) -> None: ...
+        def _process_events(self, event_list: list[Any]) -> None: ...
         def _check_closed(self) -> None: ...
         def _check_running(self) -> None: ...
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
@@ -100,12 +111,9 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         self._signals: dict[int, asyncio.Handle] = {}
         self._jobs = 0  # functions that run in threads
         self._no_jobs: asyncio.Future[None] | None = None
-        # The next timer, the true time at which it is due, and how often the clock had changed when that was computed.
-        self._head: asyncio.TimerHandle | None = None
-        self._head_due, self._head_changes = 0.0, -1
         self._turned = False
         self._kept: list[asyncio.Handle] = []
-        super().__init__(Poll(process.descriptors, self._order))
+        super().__init__(Poll(process.descriptors, self._order, process.stir))
         self._asyncgens: Any = _OrderedWeakSet()
         self.set_debug(False)
         self.set_task_factory(_make_task)  # type: ignore[arg-type]
@@ -120,16 +128,6 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         return self.process.clock.monotonic()
 
     @property
-    def _clock_resolution(self) -> float:
-        """The distance to the next float: asyncio then calls exactly those timers whose time has come, none early."""
-        now = self.time()
-        return math.nextafter(now, math.inf) - now
-
-    @_clock_resolution.setter
-    def _clock_resolution(self, seconds: float) -> None:
-        """Ignore the resolution of the real clock, which asyncio sets."""
-
-    @property
     def poll(self) -> Poll:
         """What watches the sockets of this loop."""
         return self._selector
@@ -137,32 +135,62 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     def next_timer(self) -> float:
         """Return the time of the next timer, or infinity."""
         timers = self._scheduled
-        while timers and timers[0].cancelled():
+        while timers and timers[0]._cancelled:
             self._timer_cancelled_count -= 1
             heappop(timers)._scheduled = False  # type: ignore[attr-defined]
-        return timers[0].when() if timers else math.inf
+        return timers[0]._when if timers else math.inf  # type: ignore[attr-defined]
 
     def wakes_at(self) -> float:
         """Return the true time at which there will be something to call, which may be past, or infinity.
 
-        The scheduler asks each loop before each step, so this is written for speed.
+        The scheduler remembers the answer, and asks again once the process is stirred.
         """
         process = self.process
-        if process.paused or not process.alive:
-            return math.inf
-        if self._ready or self._stopping or (self._selector.maybe and self._selector.pending):
-            return process.busy_until
-        timers = self._scheduled
-        if not timers or timers[0]._cancelled:
-            timer = self.next_timer()
-            return max(process.busy_until, process.clock.true_time(timer)) if timer < math.inf else math.inf
-        if timers[0] is not self._head or process.clock.changes != self._head_changes:
-            self._head, self._head_changes = timers[0], process.clock.changes
-            self._head_due = process.clock.true_time(timers[0].when())
-        return self._head_due if self._head_due > process.busy_until else process.busy_until
+        when = math.inf
+        if process.alive and not process.paused:
+            if self._ready or self._stopping or (self._selector.maybe and self._selector.pending):
+                when = process.busy_until
+            else:
+                timer = self.next_timer()
+                if timer < math.inf:
+                    when = max(process.busy_until, process.clock.true_time(timer))
+        process.stirred, process.wakes_at = False, when
+        return when
+
+    def stop(self) -> None:
+        """Have `run_forever` return after this iteration, or the next one."""
+        super().stop()
+        self.process.stir()
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Call something in the next iteration, as asyncio's loop does, without what only debugging needs."""
+        if self._closed:
+            self._check_closed()
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        self.process.stirred = True
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call something at a time, likewise."""
+        if self._closed:
+            self._check_closed()
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        self.process.stirred = True
+        return timer
 
     def turn(self, thread: int) -> None:
-        """Run one iteration. The scheduler calls this, and has made this loop the running one."""
+        """Run one iteration: poll, and call what is ready. The scheduler has made this loop the running one.
+
+        This is what asyncio's loop does, but for the order, and without what only debugging needs. What is called makes
+        other callbacks ready, which the next iteration calls.
+        """
         self._turned = True
         self._thread_id = thread
         try:
@@ -170,30 +198,44 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         finally:
             self._thread_id = None
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """Interleave what the poll reports with the timers that are due, then tell the trace what this iteration calls.
+    def _run_once(self) -> None:
+        ready, process = self._ready, self.process
+        if 2 * self._timer_cancelled_count > len(self._scheduled) > _TIMERS:
+            self._drop_cancelled_timers()
+        if self._selector.maybe or self._scheduled:
+            self._make_ready()
+        trace = process.world.trace if process.world.callbacks else None
+        if trace is not None:
+            now, name = process.world.now, process.name
+            for handle in ready:
+                if not handle._cancelled:
+                    trace(now, name, name_of(handle._callback))  # type: ignore[attr-defined]
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
-        asyncio's `_run_once` calls this between its poll and its look at the timers, and then calls all that is ready.
-        """
+    def _make_ready(self) -> None:
+        """Add to the callbacks that are ready those of sockets and of timers, interleaved as it is drawn."""
         ready, before = self._ready, len(self._ready)
-        super()._process_events(event_list)  # type: ignore[misc]
-        events = [ready.pop() for _ in range(len(ready) - before)][::-1]
+        events, found = list[asyncio.Handle](), self._selector.select()
+        if found:
+            self._process_events(found)
+            events = [ready.pop() for _ in range(len(ready) - before)][::-1]
         happened = _interleaved(events, self._due(), self._order.random)
-        if happened:
+        if happened and before:
             soon = list(ready)
             ready.clear()
-            ready.extend(_interleaved(soon, happened, self._order.random))
-        world = self.process.world
-        trace = world.trace if world.callbacks else None
-        if trace is not None:
-            now, name = world.now, self.process.name
-            for handle in ready:
-                if not handle.cancelled():
-                    trace(now, name, name_of(handle._callback))  # type: ignore[attr-defined]
+            happened = _interleaved(soon, happened, self._order.random)
+        if happened:
+            ready.extend(happened)
 
     def _due(self) -> list[asyncio.Handle]:
         """Take the timers whose time has come, by time, and drawn among those of the same time."""
-        now, due = self.time(), list[asyncio.TimerHandle]()
+        due = list[asyncio.TimerHandle]()
+        if not self._scheduled:
+            return []
+        now = self.process.clock.monotonic()
         while self.next_timer() <= now:
             timer = heappop(self._scheduled)
             timer._scheduled = False  # type: ignore[attr-defined]
@@ -201,6 +243,17 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         if len(due) > 1:
             due = [one for _, _, one in sorted((one.when(), self._order.random(), one) for one in due)]
         return list[asyncio.Handle](due)
+
+    def _drop_cancelled_timers(self) -> None:
+        """Let go of timers that were cancelled, of which there are too many."""
+        kept = []
+        for timer in self._scheduled:
+            if timer._cancelled:
+                timer._scheduled = False  # type: ignore[attr-defined]
+            else:
+                kept.append(timer)
+        heapify(kept)
+        self._scheduled, self._timer_cancelled_count = kept, 0
 
     # --- running
 
@@ -213,6 +266,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
             self.process.world.run(lambda: (self._stopping and self._turned) or not self.process.alive)
         finally:
             self._stopping = False
+            self.process.stir()
 
     def drop(self) -> "list[asyncio.Task[Any]]":
         """Call nothing any more, and return what has to be kept in memory: the tasks that aren't done.
@@ -254,7 +308,8 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         """Close nothing."""
 
     def _write_to_self(self) -> None:
-        """Do nothing: the scheduler looks at all loops before each step."""
+        """Have the scheduler look at this loop: no other thread has to wake it."""
+        self.process.stir()
 
     # --- futures and tasks
 
@@ -326,6 +381,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         if handle is None or self.is_closed():
             return False
         self._ready.append(handle)
+        self.process.stir()
         return True
 
     # --- sockets

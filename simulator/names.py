@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 # How long a look-up takes: the shortest and the longest time.
@@ -42,6 +43,7 @@ class Names:
         return self._addresses[name]
 
 
+@lru_cache  # each connection asks for a few of them
 def numeric(host: str) -> str | None:
     """Return the usual form of a numeric address, or None for a name."""
     try:

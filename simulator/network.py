@@ -166,6 +166,7 @@ class Host:
         self.ignores: set[int] = set()  # ports that lose each SYN
         self._ports: dict[int, Port] = {}
         self._ends: dict[End, None] = {}
+        self._answering: dict[End, ServerEnd] = {}  # by the client's end
         self._next_port = EPHEMERAL_PORTS.start
         self._programs: list[Process | Service] = []
         self._draw = network.world.stream(f"host {name}")
@@ -283,9 +284,8 @@ class Host:
         listener = self._listener(client.remote)
         if listener is not None and listener.full and port not in self.refuses:
             return
-        for end in self._ends:
-            if end.peer is client:
-                return  # it has asked before, and the answer is under way
+        if client in self._answering:
+            return  # it has asked before, and the answer is under way
         draw = self.network.world.stream(f"connection {client.number} back")
         options = dict(listener.options) if listener is not None else {}
         end = ServerEnd(self, client.remote, client.local, client.path.back, draw, options)
@@ -294,6 +294,7 @@ class Host:
             end.refuse(client)
             return
         self._ends[end] = None
+        self._answering[client] = end
         self.network.heard_of(end)
         end.answer(client, listener)
 
@@ -308,6 +309,8 @@ class Host:
     def freed(self, end: End) -> None:
         """Forget an end of a connection."""
         self._ends.pop(end, None)
+        if end.peer is not None and self._answering.get(end.peer) is end:
+            del self._answering[end.peer]
 
     # --- names
 

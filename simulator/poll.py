@@ -2,7 +2,7 @@
 
 import random
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from simulator.errors import RealWorldReached
@@ -11,8 +11,8 @@ from simulator.errors import RealWorldReached
 class Pollable(Protocol):
     """A virtual socket, as far as a poll is concerned."""
 
-    def readiness(self) -> int:
-        """Return which of `selectors.EVENT_READ` and `selectors.EVENT_WRITE` wouldn't block now."""
+    def readiness(self, events: int) -> int:
+        """Return which of these events, `selectors.EVENT_READ` and `selectors.EVENT_WRITE`, wouldn't block now."""
 
 
 class Poll(selectors.BaseSelector):
@@ -24,10 +24,14 @@ class Poll(selectors.BaseSelector):
     Args:
         descriptors: the open sockets of the process, by their numbers.
         order: the random source for the order of a report.
+        stir: is called when the next poll may report something that this one wouldn't.
     """
 
-    def __init__(self, descriptors: Mapping[int, Pollable], order: random.Random) -> None:
+    def __init__(
+        self, descriptors: Mapping[int, Pollable], order: random.Random, stir: Callable[[], object] = lambda: None
+    ) -> None:
         self._descriptors = descriptors
+        self._stir = stir
         self._order = order
         self._keys: dict[int, selectors.SelectorKey] = {}
         self.maybe: dict[int, None] = {}  # the watched descriptors that may be ready; a dict, as a set has no order
@@ -57,12 +61,14 @@ class Poll(selectors.BaseSelector):
     def _watch(self, number: int, fileobj: Any, events: int, data: Any) -> selectors.SelectorKey:
         key = self._keys[number] = selectors.SelectorKey(fileobj, number, events, data)
         self.maybe[number] = None
+        self._stir()
         return key
 
     def changed(self, number: int) -> None:
         """Look at a socket again with the next poll: it may have become ready."""
         if number in self._keys:
             self.maybe[number] = None
+            self._stir()
 
     def forget(self, number: int) -> None:
         """Watch a socket no longer because it is closed, as the kernel does."""
@@ -72,7 +78,12 @@ class Poll(selectors.BaseSelector):
     @property
     def pending(self) -> bool:
         """Whether the next poll will report anything."""
-        return any(self._events(number) for number in self.maybe) if self.maybe else False
+        while self.maybe:
+            number = next(iter(self.maybe))
+            if self._events(number):
+                return True
+            del self.maybe[number]
+        return False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return the sockets that are ready now, whatever the time-out is."""
@@ -86,7 +97,7 @@ class Poll(selectors.BaseSelector):
 
     def _events(self, number: int) -> int:
         key, sock = self._keys.get(number), self._descriptors.get(number)
-        return key.events & sock.readiness() if key is not None and sock is not None else 0
+        return sock.readiness(key.events) if key is not None and sock is not None else 0
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         """Return the watched sockets by their numbers."""

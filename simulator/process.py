@@ -60,6 +60,10 @@ class Process:
         self.result: Any = None  # what `main` returned
         self.error: BaseException | None = None  # what `main` raised
         self.exits: list[Callable[[Process], object]] = []  # are called once the process has ended, however it ended
+        # Whether `wakes_at` may be too late, as something has happened that the process might react to.
+        self.stirred = True
+        self.wakes_at = math.inf  # when its loop will have something to call, as `VirtualLoop.wakes_at` said
+        clock.changed.append(self.stir)
         self._kernel = kernel
         self._main: asyncio.Task[Any] | None = None  # asyncio itself keeps no task in memory
         self._kept: list[asyncio.Task[Any]] = []  # that weren't done when the process ended
@@ -81,6 +85,10 @@ class Process:
     def descriptors(self) -> MutableMapping[int, Any]:
         """The open sockets by their numbers."""
         return self._kernel.descriptors if self._kernel is not None else {}
+
+    def stir(self) -> None:
+        """Have the scheduler ask the loop anew when it will have something to call."""
+        self.stirred = True
 
     # --- life
 
@@ -131,7 +139,7 @@ class Process:
 
     def vanish(self) -> None:
         """End the process without a word to anybody, as when its machine loses power: not to its peers, nor `exits`."""
-        self.alive = False
+        self.alive, self.stirred = False, True
         self._kept = self.loop.drop()
         self.world.ended(self)
 
@@ -144,12 +152,12 @@ class Process:
 
     def pause(self) -> None:
         """Withhold all callbacks, as SIGSTOP does. Its kernel goes on: connections are accepted, bytes are received."""
-        self.paused = True
+        self.paused, self.stirred = True, True
         self.world.note(self.name, "paused")
 
     def resume(self) -> None:
         """Go on after `pause`. Timers that are overdue are called at once, in the order of their times."""
-        self.paused = False
+        self.paused, self.stirred = False, True
         self.world.note(self.name, "resumed")
         withheld, self._withheld = self._withheld, []
         for job in withheld:
@@ -157,7 +165,7 @@ class Process:
 
     def stall(self, seconds: float) -> None:
         """Let time pass without a callback, as a slow one does, or a machine that has other things to do."""
-        self.busy_until = max(self.busy_until, self.world.now + seconds)
+        self.busy_until, self.stirred = max(self.busy_until, self.world.now + seconds), True
         self.world.note(self.name, f"stalls for {seconds:.6f} s")
 
     def signal(self, number: int) -> None:

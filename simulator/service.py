@@ -65,6 +65,12 @@ class Link:
         self.reading = True
         self._sock.tell()
 
+    @property
+    def has_work(self) -> bool:
+        """Whether there may be something to receive, or to send of what waits."""
+        end = self._sock.end
+        return bool(self.unsent) or end is None or (self.reading and end.readable)
+
     def work(self) -> None:
         """Send and receive what is possible now. Only the service calls this."""
         if self.unsent:
@@ -81,7 +87,8 @@ class Link:
         if not data:
             self._over(None)
             return
-        self._sock.tell()  # there may be more
+        if self.has_work:  # there is more
+            self._sock.tell()
         self.receiver.received(data)
 
     def _flush(self) -> None:
@@ -165,7 +172,7 @@ class Service:
         self._links.pop(sock.fileno(), None)
 
     def _changed(self, number: int) -> None:
-        if self.alive:
+        if self.alive and (number not in self._links or self._links[number].has_work):
             self._to_do[number] = None
             self._mind_work()
 
@@ -179,7 +186,8 @@ class Service:
         if not self.alive or self.paused:
             return
         to_do, self._to_do = list(self._to_do), {}
-        self._draw.shuffle(to_do)
+        if len(to_do) > 1:
+            self._draw.shuffle(to_do)
         for number in to_do:
             if number in self._ports:
                 self._accept(*self._ports[number])

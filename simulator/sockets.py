@@ -21,6 +21,7 @@ _KEEP_ALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
 )
+_PEEK: Final = int(socket.MSG_PEEK)
 _LINGER: Final = struct.Struct("ii")
 # The fields of Linux's `struct tcp_info` that are filled: probes (a byte), unacknowledged segments, milliseconds since
 # the last acknowledgement, and bytes that were never sent.
@@ -156,15 +157,15 @@ class VirtualSocket:
         """Have the process that watches this descriptor look at it again."""
         self._table.changed(self._number)
 
-    def readiness(self) -> int:
-        """Return what wouldn't block now, as a poll wants to know."""
-        file = self._file
-        if file.listener is not None:
-            return selectors.EVENT_READ if file.listener.queue else 0
-        if file.end is None:
-            return selectors.EVENT_READ | selectors.EVENT_WRITE  # an unconnected socket is at its end
-        readable = selectors.EVENT_READ if file.end.readable else 0
-        return readable | (selectors.EVENT_WRITE if file.end.writable else 0)
+    def readiness(self, events: int) -> int:
+        """Return which of these events wouldn't block now, as a poll wants to know."""
+        end, listener = self._file.end, self._file.listener
+        if listener is not None:
+            return events & selectors.EVENT_READ if listener.queue else 0
+        if end is None:
+            return events  # an unconnected socket is at its end
+        ready = selectors.EVENT_READ if events & selectors.EVENT_READ and end.readable else 0
+        return ready | selectors.EVENT_WRITE if events & selectors.EVENT_WRITE and end.writable else ready
 
     def setblocking(self, flag: bool) -> None:
         """Accept anything: calls never block."""
@@ -280,7 +281,7 @@ class VirtualSocket:
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return bytes that have arrived, none at the end. Raises OSError."""
-        return self._connected().receive(bufsize, peek=bool(flags & socket.MSG_PEEK))
+        return self._connected().receive(bufsize, peek=bool(flags & _PEEK))
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Put bytes that have arrived into a buffer, and return their number. Raises OSError."""

@@ -36,6 +36,11 @@ RECEIVE_BYTES: Final = 128 * 1024
 # Linux's number for the longest time-out, which Python doesn't name yet.
 TCP_RTO_MAX_MS: Final = 44
 
+# Options of sockets that are looked up often.
+_SEND_BUFFER: Final = (socket.SOL_SOCKET, socket.SO_SNDBUF)
+_RECEIVE_BUFFER: Final = (socket.SOL_SOCKET, socket.SO_RCVBUF)
+_MOST_UNSENT: Final = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
 _IN_ORDER: Final = 1e-9  # two packets of one direction never arrive at the same instant
 
 
@@ -70,6 +75,7 @@ class End:
         options: dict[tuple[int, int], int],
     ) -> None:
         self.host, self.local, self.remote, self.path = host, local, remote, path
+        self.world: World = host.network.world
         self.options = options
         self.number = 0  # of the connection
         self.peer: End | None = None
@@ -83,7 +89,7 @@ class End:
         self.received = 0  # bytes that a program could read, or has read
         self.breaks_at: int | None = None  # the connection is reset once so many bytes have been received
         self.probes = 0  # the number of probes of a shut window without an answer
-        self.heard = host.network.world.now  # when anything last came from the peer
+        self.heard = self.world.now  # when anything last came from the peer
         self._draw = draw
         self._last = 0.0  # when the last packet from here arrives
         self._out = bytearray()  # the bytes that the peer hasn't acknowledged, from `_base` on
@@ -100,11 +106,6 @@ class End:
         self._told_edge = 0  # the position up to which the peer was told to send
         self._unread_allowed = path.weather.window
 
-    @property
-    def world(self) -> "World":
-        """The world that this is in."""
-        return self.host.network.world
-
     def __repr__(self) -> str:
         return f"<End of connection {self.number} on {self.host.name}>"
 
@@ -120,13 +121,18 @@ class End:
         """Whether a poll reports room: a third of the buffer, and half of what may be unsent, as in Linux."""
         if self.error or self.gone:
             return True
-        free = 3 * (self._send_bytes - len(self._out)) >= self._send_bytes
-        return self.open and self._fin is None and free and 2 * self.unsent < self._most_unsent
+        if not self.open or self._fin is not None:
+            return False
+        if not self._out:
+            return True
+        size = self._send_bytes
+        return 3 * (size - len(self._out)) >= size and 2 * self.unsent < self._most_unsent
 
     @property
     def unsent(self) -> int:
         """The number of bytes that were never sent, as the peer's window is shut or there was no time yet."""
-        return max(0, self._base + len(self._out) - self._sent)
+        unsent = self._base + len(self._out) - self._sent
+        return unsent if unsent > 0 else 0  # less once the FIN, which counts as a byte, is sent
 
     @property
     def unacknowledged(self) -> int:
@@ -135,11 +141,12 @@ class End:
 
     @property
     def _send_bytes(self) -> int:
-        return self.options.get((socket.SOL_SOCKET, socket.SO_SNDBUF), SEND_BYTES)
+        return self.options.get(_SEND_BUFFER, SEND_BYTES)
 
     @property
     def _receive_bytes(self) -> int:
-        return min(self.options.get((socket.SOL_SOCKET, socket.SO_RCVBUF), RECEIVE_BYTES), self._unread_allowed)
+        size = self.options.get(_RECEIVE_BUFFER, RECEIVE_BYTES)
+        return size if size < self._unread_allowed else self._unread_allowed
 
     @property
     def _window(self) -> int:
@@ -147,7 +154,7 @@ class End:
 
     @property
     def _most_unsent(self) -> int:
-        return self.options.get((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 0) or 2 * self._send_bytes
+        return self.options.get(_MOST_UNSENT, 0) or 2 * self._send_bytes
 
     def _room(self) -> int:
         return min(self._send_bytes - len(self._out), self._most_unsent - self.unsent)
@@ -223,18 +230,19 @@ class End:
 
     def post(self, receive: Callable[..., None], *what: Any) -> None:
         """Send a packet: the peer's `receive` is called with it, unless it gets lost."""
-        if self.path.hole or not self.host.up:
+        path, world = self.path, self.world
+        if path.hole or not self.host.up:
             return
-        delay = self.path.delay(self._draw.random())
-        self._last = max(self.world.now + delay, self._last + _IN_ORDER)
-        self.world.call_at(self._last, partial(receive, *what))
+        arrives, after = world.now + path.delay(self._draw.random()), self._last + _IN_ORDER
+        self._last = arrives if arrives > after else after
+        world.call_at(self._last, partial(receive, *what))
 
     def _transmit(self, *, few: bool = False) -> None:
         """Send what the peer's window allows, but not just a few bytes of more, unless it has to be `few`."""
         peer, weather = self.peer, self.path.weather
         assert peer is not None
         end = self._base + len(self._out)
-        while True:
+        while end > self._sent or self._sent == self._fin:
             size = min(weather.segment, self._edge - self._sent, end - self._sent)
             if not few and size < min(weather.segment, end - self._sent, (self._widest + 1) // 2):
                 size = 0  # the window will soon be wider: few bytes at a time would go on for ever (RFC 9293)
@@ -253,16 +261,17 @@ class End:
 
     def _mind_retry(self) -> None:
         """Run the timer for a further try while bytes are unacknowledged, or wait for the window to open."""
-        waiting = self._acked < self._sent
-        if waiting and self._waits_since is None:
-            self._waits_since = self.world.now
-        elif not waiting:
+        if self._acked < self._sent:
+            if self._waits_since is None:
+                self._waits_since = self.world.now
+        else:
             self._waits_since = None
-        if not waiting and not self.unsent:
-            if self._retry is not None:
-                self._retry.cancel()
-                self._retry = None
-        elif self._retry is None:
+            if not self.unsent:
+                if self._retry is not None:
+                    self._retry.cancel()
+                    self._retry = None
+                return
+        if self._retry is None:
             self._pause = self._pause or self._first_pause()
             self._retry = self.world.call_in(self._pause, self._try_again)
 
@@ -291,7 +300,9 @@ class End:
 
     def _acknowledge(self) -> None:
         assert self.peer is not None
-        self._told_edge = max(self._told_edge, self._expected + self._window)
+        edge = self._expected + self._window
+        if edge > self._told_edge:
+            self._told_edge = edge
         self.post(self.peer.on_acknowledgement, self._expected, self._told_edge)
 
     def _open_window(self) -> None:
@@ -355,8 +366,11 @@ class End:
         """Forget what the peer has, and send what its window now allows."""
         if self._refuses():
             return
-        self._edge = max(self._edge, edge)
-        self._widest = max(self._widest, edge - acked)
+        could_write = self.writable
+        if edge > self._edge:
+            self._edge = edge
+        if edge - acked > self._widest:
+            self._widest = edge - acked
         if acked > self._acked:
             done = min(acked - self._base, len(self._out))
             del self._out[:done]
@@ -368,7 +382,8 @@ class End:
                 self._retry.cancel()
                 self._retry = None
         self._transmit()
-        self.tell()
+        if not could_write:
+            self.tell()
         self._settle()
 
     def on_probe(self) -> None:

@@ -26,31 +26,16 @@ STEPS_PER_COLLECTION: Final = 20_000
 
 
 class Event:
-    """Something that will happen in the world, outside of all processes."""
+    """Something that will happen in the world, outside of all processes: what `act` does, unless it is cancelled."""
 
-    __slots__ = ("_act", "_drawn", "_number", "cancelled", "when")
+    __slots__ = ("act",)
 
-    def __init__(self, when: float, drawn: float, number: int, act: Callable[[], None]) -> None:
-        self.when = when
-        self.cancelled = False
-        self._drawn = drawn
-        self._number = number
-        self._act: Callable[[], None] | None = act
-
-    def __lt__(self, other: "Event") -> bool:
-        return (self.when, self._drawn, self._number) < (other.when, other._drawn, other._number)
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act: Callable[[], None] | None = act
 
     def cancel(self) -> None:
         """Have it not happen."""
-        self.cancelled = True
-        self._act = None
-
-    def happen(self) -> str:
-        """Let it happen, once, and return its name."""
-        act, self._act = self._act, None
-        assert act is not None
-        act()
-        return name_of(act)
+        self.act = None
 
 
 class World:
@@ -76,10 +61,11 @@ class World:
         self.current: Process | None = None  # the process whose code runs
         self.processes: list[Process] = []  # those that live, in the order of their starts
         self._dead: list[Process] = []
-        self._events: list[Event] = []
+        # A heap of events by their time, a number that is drawn for those of the same time, and one that no other has.
+        self._events: list[tuple[float, float, int, Event]] = []
         self._numbers = 0
         self._since = 0  # the number of steps when time last passed
-        self._schedule = self.stream("schedule")
+        self._draw = self.stream("schedule").random
         self.in_sets = tuple(in_sets)
         self.reached: RealWorldReached | None = None  # the first attempt of a program to reach the real world
         self.substitutes = Substitutes(self)
@@ -87,6 +73,7 @@ class World:
         self._limit = NEVER
         self._thread = 0
         self._hooks = sys.get_asyncgen_hooks()  # outside of all loops
+        self._hooked: Process | None = None  # whose hooks are in place, or nobody's
 
     @property
     def time_of_day(self) -> float:
@@ -98,11 +85,6 @@ class World:
     def stream(self, name: str) -> random.Random:
         """Return a random source that depends on the seed and this name alone: no other draws move it."""
         return random.Random(f"{self.seed} {name}")
-
-    def next_number(self) -> int:
-        """Return 1, 2, 3 …, each once."""
-        self._numbers += 1
-        return self._numbers
 
     # --- processes and events
 
@@ -124,8 +106,9 @@ class World:
 
     def call_at(self, when: float, act: Callable[[], None]) -> Event:
         """Have something happen at a true time, outside of all processes: in the network, say."""
-        event = Event(max(when, self.now), self._schedule.random(), self.next_number(), act)
-        heappush(self._events, event)
+        event = Event(act)
+        self._numbers += 1
+        heappush(self._events, (when if when > self.now else self.now, self._draw(), self._numbers, event))
         return event
 
     def call_in(self, seconds: float, act: Callable[[], None]) -> Event:
@@ -160,7 +143,8 @@ class World:
                         raise self.reached
             return True
         finally:
-            self._running = False
+            self._running, self._hooked = False, None
+            sys.set_asyncgen_hooks(*self._hooks)
             if collecting:
                 gc.enable()
 
@@ -173,36 +157,58 @@ class World:
 
         It is drawn from all that is due. If nothing is, time first jumps to what will be due next.
         """
-        events, whom = self._events, list[Process | None](self.processes)
-        while events and events[0].cancelled:
+        now, first = self.now, NEVER
+        due, soon = list[Process | None](), list[Process | None]()  # what is due now, and what is at `first`
+        for process in self.processes:
+            when = process.loop.wakes_at() if process.stirred else process.wakes_at
+            if when <= now:
+                due.append(process)
+            elif when < first:
+                first, soon = when, [process]
+            elif when == first:
+                soon.append(process)
+        events = self._events
+        while events and events[0][3].act is None:
             heappop(events)
-        times = [one.loop.wakes_at() for one in self.processes]
         if events:
-            whom.append(None)
-            times.append(events[0].when)
-        first = min(times, default=NEVER)
-        if first > self.now and not self._jump(first):
-            return False
-        now = self.now
-        due = [one for one, time in zip(whom, times, strict=True) if time <= now]
+            when = events[0][0]
+            if when <= now:
+                due.append(None)
+            elif when < first:
+                first, soon = when, [None]
+            elif when == first:
+                soon.append(None)
+        if not due:
+            if not self._jump(first):
+                return False
+            due = soon
         self.steps += 1
-        chosen = due[0] if len(due) == 1 else due[int(self._schedule.random() * len(due))]
+        chosen = due[0] if len(due) == 1 else due[int(self._draw() * len(due))]
         if chosen is not None:
             self._turn(chosen)
         else:
-            self.note("world", heappop(events).happen())
+            self._happen(heappop(events)[3])
         if self.steps % STEPS_PER_COLLECTION == 0:
             gc.collect(1)
         if self.steps - self._since > STEPS_AT_ONE_INSTANT:
-            raise Livelock(f"no time passes at {now:.6f} s:\n{self._state()}")
+            raise Livelock(f"no time passes at {self.now:.6f} s:\n{self._state()}")
         return True
+
+    def _happen(self, event: Event) -> None:
+        act, event.act = event.act, None
+        assert act is not None
+        act()
+        if self.trace is not None:
+            self.trace(self.now, "world", name_of(act))
 
     def _turn(self, process: Process) -> None:
         loop = process.loop
         timer = loop.next_timer()
-        if process.clock.true_time(timer) <= self.now:
+        if timer < NEVER and process.clock.true_time(timer) <= self.now:
             process.clock.reach(timer)
-        sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
+        if self._hooked is not process:
+            sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
+            self._hooked = process
         asyncio._set_running_loop(loop)
         self.current = process
         try:
@@ -210,9 +216,9 @@ class World:
         except SystemExit as error:
             process.exit(error)
         finally:
+            process.stirred = True
             self.current = None
             asyncio._set_running_loop(None)
-            sys.set_asyncgen_hooks(*self._hooks)
 
     @contextmanager
     def acting(self, process: Process) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """Fixtures for all tests: a real server, and separate nodes."""
 
-import os
+import gc
 import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -11,6 +11,7 @@ import redis
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import EXAMPLES
 from tests.support.leaks import open_things, tasks
 from tests.support.server import RedisServer
 
@@ -19,17 +20,18 @@ _serial = count(1)
 # Files of tests/integration, the longest first. A file runs in one process, so one that began late would be all that
 # is left to do in the end.
 LONGEST = (
-    *("torture", "torture_proof", "cluster_failover", "crash", "endpoint", "package", "half_open", "bench", "amnesia"),
-    *("sentinel_engine", "redis_tls", "examples", "pubsub_faults", "surroundings", "long_way", "back_pressure"),
+    *("surroundings", "torture", "crash", "simulation", "pairchat_resume", "pairchat_terminal", "package", "endpoint"),
+    *("half_open", "bench", "examples", "redis_away", "limits", "operate", "shutdown", "pubsub_faults", "amnesia"),
+    *("cluster_failover", "start_errors", "old_nodes", "torture_proof", "outages", "sentinel_engine", "redis_tls"),
+    *("long_way", "back_pressure", "resume", "rolling_restart"),
 )
 
-# How fast examples come says how busy the machine is, and nothing about what is tested. Each run has others, and
-# `make test-all` and `make fuzz` have more of them.
+# How fast examples come says how busy the machine is, and nothing about what is tested. Each run has others.
 settings.register_profile(
     "busy",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=int(os.environ.get("EXAMPLES", "50")),
+    max_examples=EXAMPLES,
 )
 settings.load_profile("busy")
 
@@ -51,6 +53,17 @@ def give_children_default_dispositions() -> None:
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what is imported and collected out of the garbage collector's sight: it stays until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

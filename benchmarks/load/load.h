@@ -1,7 +1,11 @@
 /* What the parts of the load generator know of each other; main.c says what it does. */
 #include <stdint.h>
 
-enum driver { JSON, ACKS, TEXT, SIO, NATS, JETSTREAM, REDIS };
+enum driver { JSON, ACKS, WS, TEXT, SIO, XMPP, NATS, JETSTREAM, REDIS };
+
+#define OPCODE_TEXT 1 /* of a websocket's frame */
+#define OPCODE_PING 9
+#define OPCODE_PONG 10
 
 #define IN 65536 /* bytes of one read, and of what may be carried over */
 
@@ -28,7 +32,8 @@ void open_connection(struct conn *c); /* to its place, and have the poller look 
 /* wire.c */
 void put(struct conn *c, const char *data, int size);
 void flush_queue(struct conn *c);
-int frame(char *out, const char *payload, int size);
+int framed(void); /* whether the driver speaks in a websocket's frames */
+int frame(char *out, int opcode, const char *payload, int size);
 void say_line(struct conn *c, const char *format, ...);
 char *take(struct conn *c, int *size);
 void keep(struct conn *c, const char *data, int size);

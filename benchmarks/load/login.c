@@ -14,10 +14,18 @@
 
 static const char *letter(const struct conn *c) { return c->sender ? "s" : "r"; }
 
+static void ask_for_websocket(struct conn *c, const char *path, const char *header) {
+    say_line(c, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", path, header);
+}
+
 static const char *step_relay(struct conn *c) {
     if (driver == TEXT) {
         if (c->step == 0) return say_line(c, "%s%s%d\n", tag, letter(c), c->number), "OK\n";
-    } else if (c->step == 0) {
+    } else if (driver == WS && c->step == 0) {
+        ask_for_websocket(c, "/ws", "Sec-WebSocket-Protocol: pair-relay.1\r\n");
+        return "pair-relay.1";
+    } else if (c->step == (driver == WS)) {
         say_line(c, "{\"type\":\"hello\",\"v\":1,\"name\":\"%s%s%d\"%s}\n", tag, letter(c), c->number,
                  driver == ACKS ? ",\"acks\":true" : "");
         return "\"welcome\"";
@@ -28,12 +36,44 @@ static const char *step_relay(struct conn *c) {
 static const char *step_sio(struct conn *c) {
     switch (c->step) {
     case 0:
-        say_line(c, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-                    "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                    "Sec-WebSocket-Version: 13\r\n\r\n");
+        ask_for_websocket(c, "/socket.io/?EIO=4&transport=websocket", "");
         return "pingInterval";
     case 1: return say_line(c, "40"), "40{";
     case 2: return say_line(c, "42[\"name\",\"%s%s%d\"]", tag, letter(c), c->number), "42[\"ok\"";
+    }
+    return NULL;
+}
+
+/* PLAIN of SASL, in base64: any password will do. */
+static const char *proof(const struct conn *c) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static char out[128];
+    unsigned char in[80] = {0};
+    int size = 1 + sprintf((char *)in + 1, "%s%s%d", tag, letter(c), c->number), at = 0;
+    in[++size] = 'p', size++; /* a zero, the name, a zero, the password */
+    while (size % 3) in[size++] = ' '; /* so that nothing is to be filled up */
+    for (int k = 0; k < size; k += 3) {
+        int three = in[k] << 16 | in[k + 1] << 8 | in[k + 2];
+        for (int shift = 18; shift >= 0; shift -= 6) out[at++] = digits[three >> shift & 63];
+    }
+    out[at] = 0;
+    return out;
+}
+
+static const char *step_xmpp(struct conn *c) {
+    switch (c->step) {
+    case 0: case 2:
+        say_line(c, "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client' "
+                    "xmlns:stream='http://etherx.jabber.org/streams'>");
+        return "</stream:features>";
+    case 1:
+        say_line(c, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>", proof(c));
+        return "<success";
+    case 3:
+        say_line(c, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>x</resource>"
+                    "</bind></iq>");
+        return "</iq>";
+    case 4: return say_line(c, "<presence/>"), "<presence";
     }
     return NULL;
 }
@@ -69,7 +109,7 @@ static const char *step_redis(struct conn *c) {
 
 static const char *step_pair(struct conn *c) { /* once all are logged in */
     if (c->step) return NULL;
-    if (driver == JSON || driver == ACKS) {
+    if (driver == JSON || driver == ACKS || driver == WS) {
         if (c->sender) say_line(c, "{\"type\":\"to\",\"name\":\"%sr%d\"}\n", tag, c->number);
         return "\"paired\"";
     }
@@ -82,12 +122,27 @@ static const char *step_pair(struct conn *c) { /* once all are logged in */
 
 static const char *step_login(struct conn *c) {
     switch (driver) {
-    case JSON: case ACKS: case TEXT: return step_relay(c);
+    case JSON: case ACKS: case WS: case TEXT: return step_relay(c);
     case SIO: return step_sio(c);
+    case XMPP: return step_xmpp(c);
     case NATS: case JETSTREAM: return step_nats(c);
     case REDIS: return step_redis(c);
     }
     return NULL;
+}
+
+static int refused(const char *data) {
+    switch (driver) {
+    case NATS: case JETSTREAM: case REDIS:
+        if (strstr(data, "-ERR")) return 1;
+        break;
+    case XMPP: return strstr(data, "<failure") || strstr(data, "<stream:error") || strstr(data, "type='error'");
+    case WS: case SIO:
+        if (!strncmp(data, "HTTP/1.1 ", 9) && strncmp(data + 9, "101", 3)) return 1;
+        break;
+    default: break;
+    }
+    return strstr(data, "\"error\"") != NULL;
 }
 
 static int advance(struct conn *c, const char *expected[], const char *(*step)(struct conn *)) {
@@ -127,7 +182,7 @@ static double run_steps(const char *(*step)(struct conn *)) {
                 step(c);
                 continue;
             }
-            if (strstr(data, "\"error\"") || (driver >= NATS && strstr(data, "-ERR"))) die("%s: %s", NAMES[driver], data);
+            if (refused(data)) die("%s: %s", NAMES[driver], data);
             if (c->done) continue;
             if (!expected[c - conns] || !strstr(data, expected[c - conns])) keep(c, data, size);
             else while (!c->done && advance(c, expected, step)) c->done = 1, ended++;

@@ -12,7 +12,9 @@
  * ends it instead.
  *
  * DRIVER   json, acks (users acknowledge, once for each read), text: the relay's dialects
+ *          ws: its JSON over a websocket
  *          sio: socket.io's protocol over a websocket, users join a room of their own name
+ *          xmpp: RFC 6120 over TCP, to the full address of a user who is present
  *          nats, jetstream (published with a reply, delivered by a push consumer, acknowledged once for each read)
  *          redis: PUBLISH and SUBSCRIBE
  */
@@ -36,7 +38,7 @@
 #define WARM_UP 0.7 /* seconds of load before anything is measured */
 #define DRAIN 1.0   /* seconds after it for what is under way */
 
-const char *const NAMES[] = {"json", "acks", "text", "sio", "nats", "jetstream", "redis"};
+const char *const NAMES[] = {"json", "acks", "ws", "text", "sio", "xmpp", "nats", "jetstream", "redis"};
 enum driver driver;
 int pairs, poller;
 struct conn *conns;

@@ -35,22 +35,30 @@ void flush_queue(struct conn *c) {
     if (!c->queued) want(c);
 }
 
-int frame(char *out, const char *payload, int size) { /* of a websocket, masked with 0 */
+int framed(void) { return driver == WS || driver == SIO; }
+
+/* A websocket's frame. A key of 0 would be cheaper for servers that look out for it, and no browser uses one. */
+int frame(char *out, int opcode, const char *payload, int size) {
+    static uint32_t key = 2463534242;
     int head = 2;
-    out[0] = (char)0x81;
+    key ^= key << 13, key ^= key >> 17, key ^= key << 5; /* xorshift: the next one, and never 0 */
+    out[0] = (char)(0x80 | opcode);
     if (size < 126) out[1] = (char)(0x80 | size);
     else out[1] = (char)(0x80 | 126), out[2] = (char)(size >> 8), out[3] = (char)size, head = 4;
-    memset(out + head, 0, 4);
-    memcpy(out + head + 4, payload, size);
+    memcpy(out + head, &key, 4);
+    for (int k = 0; k < size; k++) out[head + 4 + k] = payload[k] ^ out[head + k % 4];
     return head + 4 + size;
 }
 
 void say_line(struct conn *c, const char *format, ...) {
-    char line[1024], framed[1100];
+    char line[1024], whole[1100];
     va_list arguments;
     va_start(arguments, format);
     int size = vsnprintf(line, sizeof line, format, arguments);
-    if (driver == SIO && strncmp(line, "GET ", 4)) put(c, framed, frame(framed, line, size));
+    if (framed() && strncmp(line, "GET ", 4)) {
+        if (line[size - 1] == '\n') size--; /* a frame needs no end of a line */
+        put(c, whole, frame(whole, OPCODE_TEXT, line, size));
+    }
     else put(c, line, size);
 }
 

@@ -10,7 +10,8 @@ import anyio
 import typer
 
 from pairchat import options
-from pairchat.client import connect
+from pairchat.address import WebAddress, parse_address
+from pairchat.client import DEFAULT_SERVER, connect
 from pairchat.credentials import proof
 from pairchat.errors import BadSettings, PairchatError
 from pairchat.ndjson_mode import Frames
@@ -49,6 +50,7 @@ def pairchat(
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
     auth_file: options.AuthFile = None,
+    proxy: options.Proxy = None,
     config: options.Config = None,
     init: options.Init = False,
     version: options.Version = False,
@@ -83,6 +85,7 @@ def pairchat(
         tls_cert=tls_cert,
         tls_key=tls_key,
         auth_file=auth_file,
+        proxy=proxy,
     )
     raise typer.Exit(anyio.run(_until_signal, chosen))
 
@@ -163,7 +166,13 @@ async def _in_pipe(settings: Settings, notices: Notices) -> int:
     ask = settings.ask and settings.json  # the text mode can't ask the user
     tls, auth = _tls(settings), proof(settings.auth_file)
     async with connect(
-        *settings.servers, name=settings.name, state=state_folder(), tls=tls, ask=ask, auth=auth
+        *settings.servers,
+        name=settings.name,
+        state=state_folder(),
+        tls=tls,
+        ask=ask,
+        auth=auth,
+        proxy=settings.proxy,
     ) as chat:
         return await ends.run(chat, settings.to, wait=settings.wait)
     raise AssertionError  # for the type checker: `connect` swallows nothing
@@ -176,13 +185,15 @@ async def _in_terminal(settings: Settings) -> int:
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context, or None if TLS is off. Raises `BadSettings`."""
+    """Return the TLS context, or None if the options ask for none. Raises `BadSettings` and `BadServer`."""
     files = {"--ca": settings.tls_ca, "--cert": settings.tls_cert, "--key": settings.tls_key}
-    if settings.tls:
-        return client_context(*files.values())
-    if given := [option for option, file in files.items() if file is not None]:
+    given = [option for option, file in files.items() if file is not None]
+    if not settings.tls and not given:
+        return None
+    servers = [parse_address(server) for server in settings.servers or [DEFAULT_SERVER]]
+    if not settings.tls and not all(isinstance(server, WebAddress) and server.secure for server in servers):
         raise BadSettings(f"{given[0]} needs --tls: without it nothing is encrypted")
-    return None
+    return client_context(*files.values())
 
 
 def _is_terminal(fd: int) -> bool:

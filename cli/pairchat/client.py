@@ -21,7 +21,7 @@ import anyio
 
 from pairchat.address import parse_address
 from pairchat.credentials import Auth
-from pairchat.dial import BROKEN, Route
+from pairchat.dial import Route
 from pairchat.entropy import entropy
 from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError, Refused
 from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence, Ref
@@ -31,6 +31,7 @@ from pairchat.reconnector import CONNECT_WAIT, READ_BYTES, Reconnector
 from pairchat.sansio_protocol import ClientProtocol, Trace
 from pairchat.session_store import SessionStore
 from pairchat.states import State
+from pairchat.stream_errors import BROKEN
 
 DEFAULT_SERVER = "localhost:9999"  # the default address of `relay node`
 NAME_PAUSE = 0.5  # seconds between two claims of a taken name, within `reconnect_timeout`
@@ -73,10 +74,11 @@ class Chat:
         tls: ssl.SSLContext | None,
         ask: bool,
         auth: Auth | None = None,
+        proxy: str | None = None,
     ) -> None:
         addresses = [parse_address(server) for server in servers]
         first = begin_at(len(addresses))
-        route = Route(addresses[first:] + addresses[:first], tls)
+        route = Route(addresses[first:] + addresses[:first], tls, proxy)
         self._servers, self._state = servers, state
         self._protocol = ClientProtocol(trace=trace, ask=ask, proof=lambda: self._reconnector.proof)
         self._reconnector = Reconnector(self._protocol, route, self._take, reconnect_timeout, auth)
@@ -429,10 +431,12 @@ async def connect(
     tls: ssl.SSLContext | None = None,
     ask: bool = False,
     auth: Auth | None = None,
+    proxy: str | None = None,
 ) -> AsyncIterator[Chat]:
     """Connect to a relay, claim `name` if it is given, and yield a `Chat`. Use it with `async with`.
 
-    - `servers`: addresses of nodes of one relay, each `host`, `host:port` or `[IPv6]:port`. The default is
+    - `servers`: addresses of nodes of one relay, each `host`, `host:port` or `[IPv6]:port`, or for WebSocket
+      `ws://host[:port][/path]` or `wss://…` (ports 80 and 443, path `/ws`). They may be mixed. The default is
       `localhost:9999`. The first one is chosen at random. When a connection is lost, or its node falls silent, the
       client continues the session at the next one.
     - `name`: the name to claim. Without it, the program calls `Chat.claim`.
@@ -444,32 +448,51 @@ async def connect(
     - `state`: a folder for the token and the texts without an outcome. They stay there until the name is given back, so
       that a killed program can resume its session when it is started again. Without it nothing is written to disk.
     - `trace`: a function that is called with each line that is sent (`">"`) and received (`"<"`), see `ClientProtocol`.
-    - `tls`: a context for TLS, which also checks the relay's certificate. Without it the connection is not encrypted.
+    - `tls`: a context for TLS, which also checks the relay's certificate. Without it a connection is not encrypted,
+      except one to a `wss://` address, which trusts what the system trusts.
     - `ask`: True if the program answers calls itself. It then receives `Invited` and calls `Chat.accept` or
       `Chat.decline`. By default every call makes a chat at once.
     - `auth`: a function, `async` or not, that returns the signed token which proves the name. It is called for each
       connection. While the client reconnects, a token that the relay refuses and an exception of `auth` are reported as
       `Complaint`, and `auth` is called again for the next attempt: neither ends the session.
+    - `proxy`: the URL of an HTTP proxy for the WebSocket addresses (`http://` or `https://`, with `user:password@` if
+      it wants them), or `"none"`. By default `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say so. Other
+      addresses never use a proxy.
 
     At the end of the block the name is given back. A block that ended well first waits until every text has its
     outcome. A block that failed or was cancelled takes a few seconds at most.
 
-    It raises `BadServer` for a malformed address, `ConnectionFailed` if no server answers, and `Refused` if
-    the name is refused. At the end of the block it raises `ConnectionLost` if a text has no outcome.
+    It raises `BadServer` for a malformed address, `BadSettings` for a malformed proxy, `ConnectionFailed` if no server
+    answers, and `Refused` if the name is refused. At the end of the block it raises `ConnectionLost` if a text has no
+    outcome.
     """
-    servers = servers or (DEFAULT_SERVER,)
-    deadline = anyio.current_time() + (reconnect_timeout or 0.0)
+
+    def make() -> Chat:
+        return Chat(
+            servers or (DEFAULT_SERVER,),
+            reconnect_timeout=reconnect_timeout,
+            state=state,
+            trace=trace,
+            tls=tls,
+            ask=ask,
+            auth=auth,
+            proxy=proxy,
+        )
+
     async with AsyncExitStack() as stack:
-        while True:
-            chat = Chat(
-                servers, reconnect_timeout=reconnect_timeout, state=state, trace=trace, tls=tls, ask=ask, auth=auth
-            )
-            try:
-                await stack.enter_async_context(chat._served(name))
-                break
-            except Refused as error:
-                left = deadline - anyio.current_time()
-                if error.code != "name_taken" or left <= 0:
-                    raise
-            await anyio.sleep(min(NAME_PAUSE, left))
-        yield chat
+        yield await _enter(stack, make, name, reconnect_timeout or 0.0)
+
+
+async def _enter(stack: AsyncExitStack, make: Callable[[], Chat], name: str | None, patience: float) -> Chat:
+    """Return a chat that is served until `stack` ends. A taken name is tried again for `patience` seconds."""
+    deadline = anyio.current_time() + patience
+    while True:
+        chat = make()
+        try:
+            await stack.enter_async_context(chat._served(name))
+            return chat
+        except Refused as error:
+            left = deadline - anyio.current_time()
+            if error.code != "name_taken" or left <= 0:
+                raise
+        await anyio.sleep(min(NAME_PAUSE, left))

@@ -2,24 +2,22 @@
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import anyio
 from anyio.abc import ByteStream
-from anyio.streams.tls import TLSStream
 
-from pairchat.address import Address
+from pairchat.address import Server, WebAddress
 from pairchat.dns_lookup import addresses, in_turn
 from pairchat.entropy import Random, entropy
 from pairchat.errors import ConnectionFailed
+from pairchat.stream_errors import BROKEN
 from pairchat.tls_setup import explain
+from pairchat.transport import Stage, Transport
 
-# The errors that reading and writing raise once a connection is gone. SSLError stands for a record that is no TLS, or
-# an alert, after which nothing can be read.
-BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
-
-# Seconds for one address, or for the lookup of one name, if there are others. It is longer than any round trip.
+# Seconds for one address, or for the lookup of one name, if there are others. It is longer than any round trip. What
+# follows the connection (a proxy, TLS, a WebSocket handshake) has as long again for each answer.
 ADDRESS_WAIT = 3.0
 # Seconds between the starts of two attempts while the earlier one is under way, as RFC 8305 recommends.
 STAGGER = 0.25
@@ -44,10 +42,14 @@ class Route:
     Thus the client leaves a node that accepts connections but can't serve.
     """
 
-    def __init__(self, servers: Sequence[Address], tls: ssl.SSLContext | None = None) -> None:
-        self._servers = servers
-        self._tls = tls
-        self.secure = tls is not None  # True if the connection is encrypted
+    def __init__(self, servers: Sequence[Server], tls: ssl.SSLContext | None = None, proxy: str | None = None) -> None:
+        """`tls` and `proxy` are those of `pairchat.connect`. Raises `BadServer` and `BadSettings`."""
+        secure = [isinstance(server, WebAddress) and server.secure for server in servers]
+        web_tls = ssl.create_default_context() if tls is None and any(secure) else tls
+        self._ways = [
+            Transport(server, web_tls if safe else tls, proxy) for server, safe in zip(servers, secure, strict=True)
+        ]
+        self._later: dict[int, float] = {}  # when a server that has no room wants to be asked again, by anyio's clock
         self.others = len(servers) - 1
         self._last = Place(0, -1)
         self._seed = entropy.source.random()  # determines the order of each name's addresses
@@ -59,14 +61,28 @@ class Route:
         If there are several addresses, each one has `only` seconds. A host name stands for all its addresses. Raises
         `ConnectionFailed` in the words of the system.
         """
-        race = _Race(self._servers, self._tls, self._last, self._seed, only)
+        now = anyio.current_time()
+        ready = [server for server in range(len(self._ways)) if self._later.get(server, now) <= now]
+        race = _Race(self._ways, ready or range(len(self._ways)), self._last, self._seed, only)
         with anyio.move_on_after(patience):
             await race.run()
+        self._later |= race.later
         if race.won is None:
             raise race.failure or ConnectionFailed(race.late())
         self._last, stream = race.won
-        self.current = self._servers[self._last.server]
+        self.current = self._ways[self._last.server].server
         return stream
+
+    @property
+    def wait(self) -> float:
+        """The seconds until a server may be asked. It is 0 unless all of them have sent us away for a while."""
+        now = anyio.current_time()
+        return max(0.0, min(self._later.get(server, now) for server in range(len(self._ways))) - now)
+
+    @property
+    def bare(self) -> bool:
+        """True if the present connection is TCP without TLS."""
+        return self._ways[self._last.server].bare
 
 
 class _Race:
@@ -78,8 +94,8 @@ class _Race:
 
     def __init__(
         self,
-        servers: Sequence[Address],
-        tls: ssl.SSLContext | None,
+        ways: Sequence[Transport],
+        ready: Collection[int],  # the servers that take part
         last: Place,
         seed: float,
         one_of_many: float,
@@ -87,17 +103,18 @@ class _Race:
         self.won: tuple[Place, ByteStream] | None = None
         self.failure: ConnectionFailed | None = None  # the latest failure
         self.late: Callable[[], str] = lambda: ""  # returns the error message for a time-out of the latest attempt
-        self._servers, self._tls, self._last, self._seed = servers, tls, last, seed
+        self.later: dict[int, float] = {}  # see `Route`
+        self._ways, self._ready, self._last, self._seed = ways, ready, last, seed
         self._one_of_many = one_of_many  # seconds for one attempt
         self._untried: dict[Place, str] = {}
-        self._lookups = len(servers)  # lookups under way
+        self._lookups = len(ready)  # lookups under way
         self._attempts = 0  # attempts under way
         self._changed = anyio.Event()  # replaced at each change
 
     async def run(self) -> None:
         """Run the race. Sets `won`, or `failure`."""
         async with anyio.create_task_group() as tasks:
-            for server in range(len(self._servers)):
+            for server in self._ready:
                 tasks.start_soon(self._look_up, server)
             # Most lookups end within milliseconds. Waiting for them keeps the order independent of which ends first.
             with anyio.move_on_after(STAGGER):
@@ -126,29 +143,27 @@ class _Race:
         self._changed = anyio.Event()
 
     async def _look_up(self, index: int) -> None:
-        server = self._servers[index]
-        limit = self._one_of_many if len(self._servers) > 1 else None
-        late = f"can't connect to {server}: no name server answers"
-        found = await self._within(limit, server, lambda: addresses(server.host), lambda: late)
+        way = self._ways[index]
+        limit = self._one_of_many if len(self._ready) > 1 else None
+        stage = Stage(way.peer, f"can't connect to {way.peer}: no name server answers")
+        found = await self._within(limit, stage, lambda _: addresses(way.host))
         ordered = enumerate(in_turn(found or [], self._seed))
         self._untried |= {Place(number, index): address for number, address in ordered}
         self._lookups -= 1
         self._change()
 
     async def _attempt(self, place: Place, address: str) -> None:
-        server = self._servers[place.server]
+        way = self._ways[place.server]
         others = self._lookups or self._untried or self._attempts > 1
-        limit, late = self._one_of_many if others else None, f"{server} does not answer"
 
-        async def connect() -> ByteStream:
-            nonlocal late
-            stream = await anyio.connect_tcp(address, server.port)
-            if self._tls is None:
-                return stream
-            late = f"{server} does not answer in TLS; does it speak it there (--tls)?"
-            return await _wrap(stream, server, self._tls)
+        async def connect(begin: Callable[[Stage], None]) -> ByteStream:
+            try:
+                return await way.open(address, begin)
+            except ConnectionFailed as error:
+                self.later[place.server] = anyio.current_time() + error.retry_after
+                raise
 
-        stream = await self._within(limit, server, connect, lambda: late)
+        stream = await self._within(self._one_of_many if others else None, way.first, connect)
         if stream is not None and self.won is not None:
             await anyio.aclose_forcefully(stream)
         elif stream is not None:
@@ -157,29 +172,30 @@ class _Race:
         self._change()
 
     async def _within(
-        self, seconds: float | None, server: Address, do: Callable[[], Awaitable[Found]], late: Callable[[], str]
+        self, seconds: float | None, stage: Stage, do: Callable[[Callable[[Stage], None]], Awaitable[Found]]
     ) -> Found | None:
         """Return the result of `do`. If it fails or times out, set `failure` and return None.
 
-        `late` returns the message for a time-out.
+        `do` begins with this stage. It calls its argument with each further one, which has as many seconds again.
         """
-        self.late = late
+
+        def begin(next_stage: Stage) -> None:
+            nonlocal stage
+            stage = next_stage
+            if seconds is not None:
+                scope.deadline = anyio.current_time() + seconds
+
+        self.late = lambda: stage.late
         try:
-            with anyio.fail_after(seconds):
-                return await do()
+            with anyio.fail_after(seconds) as scope:
+                return await do(begin)
         except TimeoutError:
-            self.failure = ConnectionFailed(late())
+            self.failure = ConnectionFailed(stage.late)
+        except ConnectionFailed as error:
+            self.failure = error
         except (OSError, *BROKEN) as error:
-            self.failure = ConnectionFailed(f"can't connect to {server}: {_reason(error)}")
+            self.failure = ConnectionFailed(f"can't connect to {stage.peer}: {_reason(error, stage.plain)}")
         return None
-
-
-async def _wrap(stream: ByteStream, server: Address, tls: ssl.SSLContext) -> ByteStream:
-    try:
-        return await TLSStream.wrap(stream, hostname=server.host, ssl_context=tls, standard_compatible=False)
-    except BaseException:
-        await anyio.aclose_forcefully(stream)
-        raise
 
 
 def pauses(random: Random) -> Iterator[float]:
@@ -191,16 +207,19 @@ def pauses(random: Random) -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _reason(error: BaseException) -> str:
-    """Return the system's words for an error, unwrapped from the exceptions of libraries."""
+def _reason(error: BaseException, plain: str) -> str:
+    """Return the system's words for an error, unwrapped from the exceptions of libraries.
+
+    `plain` says how to do without TLS.
+    """
     if isinstance(error, ssl.SSLError):
-        return explain(error)
+        return explain(error, plain=plain)
     if isinstance(error, anyio.EndOfStream):
         return "it closes the connection"
     if isinstance(error, BaseExceptionGroup):
-        return _reason(error.exceptions[0])
+        return _reason(error.exceptions[0], plain)
     if error.__cause__ is not None:
-        return _reason(error.__cause__)
+        return _reason(error.__cause__, plain)
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)  # asyncio puts its own words into `strerror`
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

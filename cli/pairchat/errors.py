@@ -14,7 +14,14 @@ class BadSettings(PairchatError, ValueError):
 
 
 class ConnectionFailed(PairchatError):
-    """No connection could be made: the host is unknown, nothing listens there, or no answer came in time."""
+    """No connection could be made: the host is unknown, nothing listens there, or no answer came in time.
+
+    `retry_after` is the number of seconds after which the server wants to be asked again, or 0.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ConnectionLost(PairchatError):

@@ -24,12 +24,30 @@ if TYPE_CHECKING:
 
 # Codes that refuse a frame as such, independent of its request. A ping can be refused with these only.
 _ABOUT_FRAMES: Final = frozenset({"bad_frame", "rate_limited"})
+_REPLACED: Final = ("replaced", "another connection took this session over")
+# The codes of close frames that end a session.
+_CLOSED: Final = {
+    4000: _REPLACED,
+    4001: ("kicked", "the operator disconnected this session"),
+    4002: ("name_lost", "the name belongs to another connection now"),
+}
+_TOO_BIG: Final = 1009
 
 
 def answer(p: "ClientProtocol", frame: json_frames.NodeFrame) -> list[Event]:
     """Handle one frame and return its events."""
     handler = _HANDLERS.get(type(frame))
     return handler(p, frame) if handler else []
+
+
+def closed(p: "ClientProtocol", code: int) -> list[Event]:
+    """Handle the code of a close frame like the frame that means the same, unless that one came before it."""
+    if p.name is not None and code in _CLOSED:
+        return _end(p, *_CLOSED[code])
+    claim = p.pending_requests.first(Kind.CLAIM)
+    if p.name is None and claim is not None and code == _TOO_BIG:
+        p.pending_requests.answer(claim, Refused("too_long", "the name and its proof are too long", name=claim.name))
+    return []
 
 
 def _welcome(p: "ClientProtocol", frame: json_frames.NodeWelcome) -> list[Event]:
@@ -201,7 +219,7 @@ def _moving(p: "ClientProtocol", frame: json_frames.NodeMoving) -> list[Event]:
 
 
 def _replaced(p: "ClientProtocol", frame: json_frames.NodeReplaced) -> list[Event]:
-    return _end(p, "replaced", "another connection took this session over")
+    return _end(p, *_REPLACED)
 
 
 def _pong(p: "ClientProtocol", frame: json_frames.NodePong) -> list[Event]:

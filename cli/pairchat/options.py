@@ -122,9 +122,10 @@ To = Annotated[
 Server = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="HOST:PORT",
+        metavar="ADDRESS",
         envvar="PAIRCHAT_SERVER",
-        help="A node of the relay, several times for several; IPv6 as [::1]:9999.  [default: localhost:9999]",
+        help="A node of the relay, several times for several: HOST:PORT (IPv6 as [::1]:9999), ws://HOST/PATH or "
+        "wss://HOST/PATH.  [default: localhost:9999]",
     ),
 ]
 Ask = Annotated[
@@ -190,6 +191,14 @@ AuthFile = Annotated[
         envvar="PAIRCHAT_AUTH_FILE",
         help="Holds the token that proves your name, where the relay wants one; or put the token itself into "
         "PAIRCHAT_AUTH.",
+    ),
+]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL|none",
+        envvar="PAIRCHAT_PROXY",
+        help="An HTTP proxy for ws:// and wss://.  [default: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say]",
     ),
 ]
 Config = Annotated[

@@ -14,7 +14,7 @@ import anyio.to_thread
 from anyio.abc import ByteStream
 
 from pairchat.credentials import Auth, prove
-from pairchat.dial import BROKEN, Route, pauses
+from pairchat.dial import Route, pauses
 from pairchat.entropy import entropy
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
@@ -22,6 +22,7 @@ from pairchat.sansio_protocol import ClientProtocol
 from pairchat.saved_session import SessionState
 from pairchat.session_store import SessionStore
 from pairchat.states import State
+from pairchat.stream_errors import BROKEN, Closed
 from pairchat.tls_setup import explain, refused
 
 CONNECT_WAIT = 10.0  # seconds for a connection and, once more, for the answer to a claim
@@ -114,9 +115,9 @@ class Reconnector:
         self._protocol.reconnect()
 
     async def close(self) -> None:
-        """Close the connection at once."""
+        """Close the connection, at once if the node doesn't answer any more."""
         if self.stream is not None:
-            await anyio.aclose_forcefully(self.stream)
+            await _close(self.stream, at_once=bool(self.failure) or self._protocol.claimed)
 
     def flush(self) -> None:
         """Wake the writer, because the protocol may have bytes to send."""
@@ -182,6 +183,7 @@ class Reconnector:
     async def _find(self) -> bool:
         """Open another connection before the deadline and ask to resume the session there. Returns True on success."""
         for pause in self._pauses:
+            pause = max(pause, self._route.wait)
             if anyio.current_time() + pause > self._deadline:
                 return False
             await anyio.sleep(pause)
@@ -196,7 +198,7 @@ class Reconnector:
                         return True
                 finally:  # also reached if `auth` is cancelled
                     if stream is not None:
-                        await anyio.aclose_forcefully(stream)
+                        await stream.aclose()
             self._wake()
         return False
 
@@ -239,7 +241,8 @@ class Reconnector:
             with anyio.CancelScope() as self._reading:
                 await self._read()
             tasks.cancel_scope.cancel()
-        await anyio.aclose_forcefully(self.stream)  # not reached if cancelled: `quit` may still be sent on it
+        # Not reached if cancelled: `quit` may still be sent on it. Who gave no answer won't answer a close either.
+        await _close(self.stream, at_once=self._reading.cancelled_caught)
         if self._parted:
             return None
         return self._why
@@ -256,6 +259,8 @@ class Reconnector:
                 self._heard = anyio.current_time()
                 await self._take(data)
         except BROKEN as error:
+            if isinstance(error, Closed):
+                await self._hand_on(self._protocol.closed(error.code))
             self._why = self._why or self._lost_by(error, silent=silent)
         except ConnectionLost as error:
             self._why = error
@@ -266,7 +271,10 @@ class Reconnector:
             if refused(error):  # in TLS 1.3 a server checks our certificate after our side of the handshake
                 return NotAdmitted(f"can't connect to {self.server}: {explain(error)}")
             return ConnectionLost(f"the connection to {self.server} was lost: {explain(error, spoken=True)}")
-        if silent and self._protocol.node is None and not self._route.secure:
+        if isinstance(error, Closed):
+            words = " ".join([str(error.code), *error.reason.split()])  # on one line
+            return ConnectionLost(f"{self.server} closed the connection ({words})")
+        if silent and self._protocol.node is None and self._route.bare:
             return ConnectionLost(f"{self.server} closes the connection at once: does it want TLS (--tls)?")
         return ConnectionLost(f"the connection to {self.server} was lost")
 
@@ -274,6 +282,15 @@ class Reconnector:
         told = self._protocol.feed(data)
         self.flush()
         self._found()
+        await self._hand_on(told)
+        if self._protocol.unproved:
+            self._trouble = f"{self.server} does not accept the proof of the name"
+            self._why = ConnectionLost(self._trouble)
+        elif self._protocol.stranded:
+            self._why = ConnectionLost(f"the node at {self.server} is going away or can't serve now")
+
+    async def _hand_on(self, told: list[Event]) -> None:
+        """Give events to the program."""
         for event in told:
             if isinstance(event, Bye):
                 self._parted = True
@@ -283,11 +300,6 @@ class Reconnector:
         self._telling = True
         await self._tell(told)
         self._telling = False
-        if self._protocol.unproved:
-            self._trouble = f"{self.server} does not accept the proof of the name"
-            self._why = ConnectionLost(self._trouble)
-        elif self._protocol.stranded:
-            self._why = ConnectionLost(f"the node at {self.server} is going away or can't serve now")
 
     async def _write(self) -> None:
         """Write all pending bytes at once, each time there are some. The reader reports a broken connection."""
@@ -362,3 +374,11 @@ class Reconnector:
     def _cut(self, why: str) -> None:
         self._why = ConnectionLost(why)
         self._reading.cancel()
+
+
+async def _close(stream: ByteStream, *, at_once: bool) -> None:
+    """Close a connection. A WebSocket takes a moment for its closing handshake, unless it has to be done `at_once`."""
+    if at_once:
+        await anyio.aclose_forcefully(stream)
+    else:
+        await stream.aclose()

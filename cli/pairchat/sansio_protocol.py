@@ -25,7 +25,7 @@ from pairchat import events
 from pairchat.errors import NameLost, Refused
 from pairchat.events import Event, Outgoing, Ref
 from pairchat.frame_decoder import MAX_LINE, LineSplitter, decode
-from pairchat.frame_handlers import answer
+from pairchat.frame_handlers import answer, closed
 from pairchat.pending_requests import Kind, PendingRequests, Request
 from pairchat.saved_session import SessionState
 from pairchat.states import State
@@ -240,6 +240,13 @@ class ClientProtocol:
             return []
         served, self.state = self.state in (State.ONLINE, State.RETURNING), State.OFFLINE
         return [events.Dropped(reason)] if served else []
+
+    def closed(self, code: int) -> list[Event]:
+        """Report that the node closed a WebSocket with this code. Call it before `connection_lost`.
+
+        The codes 4000, 4001 and 4002 end the session, unless a frame has ended it before. 1009 refuses a claim.
+        """
+        return closed(self, code)
 
     def reconnect(self) -> None:
         """Report that there is a new connection, and ask its node to resume the session.

@@ -30,6 +30,7 @@ class Settings:
     tls_cert: str | None = None
     tls_key: str | None = None
     auth_file: str | None = None
+    proxy: str | None = None
 
     def check(self) -> None:
         """Raise `BadSettings` for an unknown choice, even if this run doesn't use it, as in a pipe."""

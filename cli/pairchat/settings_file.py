@@ -27,6 +27,7 @@ _KEYS: Final[dict[str, Any]] = {
     "tls_cert": str,
     "tls_key": str,
     "auth_file": str,
+    "proxy": str,
 }
 
 

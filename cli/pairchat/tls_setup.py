@@ -79,8 +79,11 @@ def refused(error: BaseException | None) -> bool:
     return isinstance(error, ssl.SSLError) and error.reason in _WANTED | _UNKNOWN | _EXPIRED
 
 
-def explain(error: ssl.SSLError, *, spoken: bool = False) -> str:
-    """Return a phrase about the server that explains the error. `spoken` is True if it has spoken TLS before."""
+def explain(error: ssl.SSLError, *, spoken: bool = False, plain: str = "without --tls") -> str:
+    """Return a phrase about the server that explains the error.
+
+    `spoken` is True if it has spoken TLS before. `plain` says how to do without TLS.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
     if error.reason in _WANTED:
@@ -90,7 +93,7 @@ def explain(error: ssl.SSLError, *, spoken: bool = False) -> str:
     if error.reason in _EXPIRED:
         return "it does not accept your certificate: it has expired"
     if error.reason in _NO_TLS and not spoken:
-        return "it does not speak TLS there (without --tls nothing is encrypted)"
+        return f"it does not speak TLS there ({plain} nothing is encrypted)"
     return f"TLS failed: {_lower(error.reason)}" if error.reason else "TLS failed"
 
 

@@ -9,6 +9,9 @@ export type PresenceState = "free" | "busy" | "away" | "offline" | (string & {})
 /** A program's own label for a request. It comes back in the events that answer it. */
 export type Ref = string | number;
 
+/** What keeps a session: `sessionStorage`, or an object like it. */
+export type Kept = Pick<Storage, "getItem" | "setItem" | "removeItem">;
+
 export interface Options {
   /** The name to claim. */
   name: string;
@@ -24,8 +27,8 @@ export interface Options {
   claimTimeout?: number;
   /** Begin with the first address. By default it is a random one, so that clients spread over the nodes. */
   inOrder?: boolean;
-  /** Where the session is kept for a reload: `sessionStorage`. Without it, nothing is kept. */
-  state?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  /** Where the session is kept for a reload: `() => sessionStorage`. Without it, nothing is kept. */
+  state?: Kept | (() => Kept) | null;
   /** Another WebSocket than the global one. */
   WebSocket?: typeof WebSocket;
 }

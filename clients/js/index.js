@@ -344,11 +344,18 @@ export class Chat extends EventTarget {
   }
 
   #open(name) {
-    this.#link.store?.forget();
-    this.#link.store = new Store(this.#store, name, (error) => {
+    const trouble = (error) => {
       const message = `can't keep the session for a reload: ${error?.message ?? error}`;
       this.#tell([{ type: "complaint", code: "not_kept", message }]);
-    });
+    };
+    try {
+      this.#link.store?.forget();
+      const storage = typeof this.#store === "function" ? this.#store() : this.#store;
+      this.#link.store = new Store(storage, name, trouble);
+    } catch (error) {
+      this.#link.store = null;
+      trouble(error);
+    }
   }
 
   #recall(saved) {

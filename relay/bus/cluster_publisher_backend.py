@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from relay.bus.delegates import PublisherDelegate
 from relay.bus.reconnect import SILENT_SECONDS
+from relay.clock import clock
 from relay.logs import Spell
 from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
 from relay.redis_client.client import RedisClient, Unavailable
@@ -83,7 +84,7 @@ class ClusterPublisherBackend:
                 await anyio.sleep(WATCH_SECONDS)
                 self._give_up(SILENT_SECONDS)
                 if self._refused:
-                    await self._look()
+                    await self._refresh_topology()
                     refused, self._refused = self._refused, set()
                     self._delegate.rerouted([channel for channel, line in self._homes.items() if line in refused])
                 elif self._version != self._redis_client.layout:
@@ -183,10 +184,10 @@ class ClusterPublisherBackend:
         self._homes[channel] = line
         return line
 
-    async def _look(self) -> None:
+    async def _refresh_topology(self) -> None:
         """Read the topology again, and move channels accordingly."""
         with suppress(Unavailable):
-            await self._redis_client.look()
+            await self._redis_client.refresh_topology()
         self._reroute()
 
     def _reroute(self) -> None:
@@ -209,14 +210,14 @@ class ClusterPublisherBackend:
         backoff = Backoff(RECONNECT_SECONDS)
         try:
             while line in self._homes.values():
-                served = False
+                served, began = False, clock()
                 try:
                     served = await self._serve(line)
                     line.fails(line.why or "connection lost")
                 except Unavailable as error:
                     line.fails(str(error))
-                await anyio.sleep(backoff.after(well=served))
-                await self._look()
+                await anyio.sleep(backoff.after(well=served, lasted=clock() - began))
+                await self._refresh_topology()
         finally:
             del self._lines[line.home]
 

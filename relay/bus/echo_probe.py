@@ -84,11 +84,11 @@ class EchoProbe:
         while True:
             self.probe()
             await anyio.sleep(PROBE_SECONDS)
-            self._look()
+            self._check()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         publishing, subscription = self._publishing, self._subscription
-        publishing.look()
+        publishing.check_refusal()
         silent = publishing.give_up_silent()
         if silent:
             self._counts.missed_publish_replies += 1

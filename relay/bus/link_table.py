@@ -18,9 +18,9 @@ LINKS: Final = 4096
 # When the table is full, up to this number of the links that were silent for the longest time are dropped.
 ROOM: Final = LINKS // 8
 # The maximum number of leases checked in a second, so that 4,000 dead nodes are forgotten within a minute.
-LOOKS: Final = 256
+CHECKS: Final = 256
 # The same for nodes that were alive at the last check, so that many quiet nodes cost Redis little.
-LIVELY_LOOKS: Final = 8
+LIVELY_CHECKS: Final = 8
 
 
 class LinkTable:
@@ -33,7 +33,7 @@ class LinkTable:
         self._links: dict[str, Link] = {}
         # Returns the link with a node, or None. It is the dict's own method, as each message and each frame calls it.
         self.get: Final[Callable[[str], Link | None]] = self._links.get
-        self._looks: list[tuple[float, str]] = []  # a heap: when a link becomes doubtful unless a frame comes
+        self._due: list[tuple[float, str]] = []  # a heap: when a link becomes doubtful unless a frame comes
         self._absent: dict[str, float] = {}  # nodes without a lease at the last check: when none was first found
         self._busy: dict[str, None] = {}  # links that have something to do, or had
 
@@ -58,7 +58,7 @@ class LinkTable:
                 return None
             link = self._links[node_id] = Link(self._node_id, self._counts)
             link.heard = now
-            heappush(self._looks, (now + self._lease, node_id))
+            heappush(self._due, (now + self._lease, node_id))
         return link
 
     def _make_room(self) -> bool:
@@ -67,8 +67,8 @@ class LinkTable:
         idle.sort(key=lambda node_id: self._links[node_id].heard)
         for node_id in idle[:ROOM]:
             self.forget(node_id)
-        self._looks = [look for look in self._looks if look[1] in self._links]
-        heapify(self._looks)
+        self._due = [one for one in self._due if one[1] in self._links]
+        heapify(self._due)
         return bool(idle)
 
     def forget(self, node_id: str) -> None:
@@ -99,10 +99,10 @@ class LinkTable:
     def doubtful(self, now: float) -> list[str]:
         """Return the nodes whose leases are due for a check; `judge` needs its result. Call this once a second."""
         node_ids: list[str] = []
-        for _ in range(LOOKS):
-            if not self._looks or self._looks[0][0] > now:
+        for _ in range(CHECKS):
+            if not self._due or self._due[0][0] > now:
                 break
-            _, node_id = heappop(self._looks)
+            _, node_id = heappop(self._due)
             link = self._links.get(node_id)
             if link is None:
                 continue
@@ -112,7 +112,7 @@ class LinkTable:
                 continue
             self._absent.pop(node_id, None)
             # If it is due but not quiet, something is under way to its node, which is therefore watched already.
-            heappush(self._looks, (due if due > now else now + self._lease, node_id))
+            heappush(self._due, (due if due > now else now + self._lease, node_id))
         return node_ids
 
     def judge(self, node_ids: Iterable[str], absent: set[str], now: float) -> list[str]:
@@ -123,10 +123,10 @@ class LinkTable:
                 continue
             if node_id not in absent:
                 self._absent.pop(node_id, None)
-                heappush(self._looks, (now + max(self._lease, len(self._links) / LIVELY_LOOKS), node_id))
+                heappush(self._due, (now + max(self._lease, len(self._links) / LIVELY_CHECKS), node_id))
             elif now - self._absent.setdefault(node_id, now) >= self._lease and self._links[node_id].quiet:
                 self.forget(node_id)
                 gone.append(node_id)
             else:
-                heappush(self._looks, (now + self._lease, node_id))
+                heappush(self._due, (now + self._lease, node_id))
         return gone

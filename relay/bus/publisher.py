@@ -76,7 +76,7 @@ class Publisher:
         self._served = False  # the connection has carried out a command
         self._why = "not connected yet"  # the reason why nothing can be published; empty once a command was carried out
         self._refusal = ""  # the last refusal, until servers accept everything again
-        self._refused = self._accepted = 0  # replies since the last `look`
+        self._refused = self._accepted = 0  # replies since the last `check_refusal`
         self._refusals = Spell("publish refused", "publishing is accepted again")
 
     @property
@@ -162,7 +162,7 @@ class Publisher:
             self._why = trouble
         return given_up
 
-    def look(self) -> None:
+    def check_refusal(self) -> None:
         """End the refusal if commands were accepted, and none refused, since the last call. Call this regularly."""
         if self._refusal and not self._refused and self._accepted:
             self._refusal = ""

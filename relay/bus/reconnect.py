@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import anyio
 import structlog
 
+from relay.clock import clock
 from relay.logs import Spell
 from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
 from relay.redis_client.client import RedisClient, Unavailable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 # The interval at which a node checks whether another server has taken the place of the one that it is connected to.
-LOOK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 # A server that has owed a reply for this long is frozen or cut off.
 SILENT_SECONDS: Final = 1.2
 
@@ -39,6 +40,7 @@ async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Cal
     lost = Spell("bus connection lost")
     failed = Spell("bus connection not made", "bus connection made again")
     while True:
+        began = clock()
         try:
             served, address = await session()
             failed.over(role=role)
@@ -47,7 +49,7 @@ async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Cal
             served = False
             not_made(str(error))
             failed.again(role=role, error=str(error))
-        await anyio.sleep(backoff.after(well=served))
+        await anyio.sleep(backoff.after(well=served, lasted=clock() - began))
 
 
 @asynccontextmanager
@@ -65,7 +67,7 @@ async def connected(
 async def follow(redis_client: RedisClient, connections: Callable[[], Iterable[RespConnection]]) -> None:
     """Close connections to a server whose place another one has taken, even if it still serves: other nodes left it."""
     while True:
-        await anyio.sleep(LOOK_SECONDS)
+        await anyio.sleep(CHECK_SECONDS)
         for connection in connections():
             if not redis_client.current(connection.origin):
                 log.warning("another server took this one's place: connecting there")

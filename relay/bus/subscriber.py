@@ -66,7 +66,7 @@ class Subscriber:
 
     async def _session(self) -> Ended:
         with suppress(Unavailable):
-            await self._redis_client.look()  # another server may serve our inbox now
+            await self._redis_client.refresh_topology()  # another server may serve our inbox now
         take_over = partial(RespConnection, on_reply=self._pushed)
         async with connected(self._redis_client, self._inbox, take_over) as receiver:
             self._receiver, where = receiver, receiver.origin.address

@@ -18,13 +18,13 @@ from relay.clock import clock
 from relay.directory.lease import Lease
 from relay.entropy import entropy
 from relay.redis_client.client import RedisClient, Script, Unavailable
-from relay.redis_client.keys import PARTITIONS, Keys
+from relay.redis_client.keys import Keys
 from relay.tasks.batches import in_slices, slices
 
 # The TTL of a partition's key, if no node has run on this prefix meanwhile.
 PARTITION_SECONDS: Final = 7 * 24 * 3600
 # The pause between two checks, or a third of a lease if that is shorter: a stall that made leases lapse isn't missed.
-LOOK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 # The number of partitions in one batch: their replies take some milliseconds of this node's time.
 SLICE: Final = 128
 
@@ -55,12 +55,12 @@ class DataLossWatch:
     def __init__(self, redis_client: RedisClient, keys: Keys, lease: Lease) -> None:
         self._redis_client = redis_client
         self._lease = lease
-        self._keys = [keys.partition(number) for number in range(PARTITIONS)]
+        self._keys = [keys.partition(number) for number in range(keys.partitions)]
         self._layout: int | None = None  # the client's layout when the partitions were last assigned to servers
         self._shards: dict[str | None, _Shard] = {}
         self._ttl = PARTITION_SECONDS * 1000
         self._epochs: dict[int, bytes] = {}  # by partition, as they were last read
-        self._turn = entropy.below(PARTITIONS)
+        self._turn = entropy.below(keys.partitions)
 
     # --- queries
 
@@ -94,18 +94,18 @@ class DataLossWatch:
         `partitions_lost(*partitions)` is called for those with an epoch made by this node, which has to tell others.
         `write_back(*partitions)` is called for those with a new epoch made by another node.
         """
-        pause = min(LOOK_SECONDS, self._lease.seconds / 3)
+        pause = min(CHECK_SECONDS, self._lease.seconds / 3)
         while True:
-            await self.look(partitions_lost, write_back)
+            await self.check_servers(partitions_lost, write_back)
             await anyio.sleep(pause)
 
-    async def look(self, partitions_lost: Told, write_back: Told) -> None:
+    async def check_servers(self, partitions_lost: Told, write_back: Told) -> None:
         """Check each server once, all of them concurrently."""
         await self._share_out()
         async with anyio.create_task_group() as tasks:
             for home, shard in self._shards.items():
                 if home is not None and shard.partitions:
-                    tasks.start_soon(self._look_at, shard, partitions_lost, write_back)
+                    tasks.start_soon(self._check_server, shard, partitions_lost, write_back)
         self._turn += 1
 
     async def _share_out(self) -> None:
@@ -114,7 +114,7 @@ class DataLossWatch:
         if layout == self._layout:
             return
         shards: dict[str | None, _Shard] = {}
-        async for number in in_slices(range(PARTITIONS), SLICE):
+        async for number in in_slices(range(len(self._keys)), SLICE):
             shards.setdefault(self._redis_client.home(self._keys[number]), _Shard()).partitions.append(number)
         self._layout = layout
         for home, shard in shards.items():
@@ -125,7 +125,7 @@ class DataLossWatch:
                 shard.unsure = clock()
         self._shards = shards
 
-    async def _look_at(self, shard: _Shard, partitions_lost: Told, write_back: Told) -> None:
+    async def _check_server(self, shard: _Shard, partitions_lost: Told, write_back: Told) -> None:
         """Check one partition, another one each time, so that evicted ones are found too, sooner or later."""
         number = shard.partitions[self._turn % len(shard.partitions)]
         began = clock()

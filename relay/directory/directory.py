@@ -22,7 +22,7 @@ from relay.directory.node_liveness import NodeLiveness
 from relay.directory.record import BadRecord, Record, SessionRecord
 from relay.protocol.errors import Presence
 from relay.redis_client.client import RedisClient, Script, Unavailable
-from relay.redis_client.keys import PARTITIONS, Keys, RecordKey
+from relay.redis_client.keys import Keys, RecordKey
 from relay.shared_types import Located
 
 __all__ = ["Directory", "Lease", "NameLost", "Record", "SessionRecord", "Unavailable"]
@@ -84,10 +84,10 @@ class Directory:
         seen = ""
         while True:
             owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
-            settle = round(self.lease.seconds * 1e6)
+            min_age = round(self.lease.seconds * 1e6)
             text = record.encode(body)
             answer = await self._redis_client.script(
-                _CLAIM, place.key, place.field, owner, text, self._highest, seen, settle, self._ttl
+                _CLAIM, place.key, place.field, owner, text, self._highest, seen, min_age, self._ttl
             )
             match answer:
                 case [b"ok", fencing_token]:
@@ -135,14 +135,14 @@ class Directory:
 
     async def _find(self, place: RecordKey, token_hash: str | None = None) -> Record | None:
         """Return the record, whether its owner is dead or alive. Wait within bounds if Redis lost data; see `find`."""
-        settle = round(self.lease.seconds * 1e6)
+        min_age = round(self.lease.seconds * 1e6)
         for _ in range(FORGOTTEN_TRIES):
-            match await self._redis_client.script(_FIND, place.key, place.field, settle, self._ttl):
+            match await self._redis_client.script(_FIND, place.key, place.field, min_age, self._ttl):
                 case [b"none"]:
                     return None
-                case [b"found", raw, settled]:
+                case [b"found", raw, trusted]:
                     holder = _read(raw, place)
-                    if settled or token_hash is None or (holder is not None and _shows(holder, token_hash)):
+                    if trusted or token_hash is None or (holder is not None and _shows(holder, token_hash)):
                         return holder
             await self._wait(place)
         raise Unavailable("the partition was forgotten")
@@ -247,7 +247,7 @@ class Directory:
         `await alone()` returns whether no other node has users; then claims needn't wait. Partitions of a server that
         doesn't answer are left to `data_loss.watch`. Raises Unavailable if no server answers.
         """
-        keys = {self.keys.partition(number): number for number in range(PARTITIONS)}
+        keys = {self.keys.partition(number): number for number in range(self.keys.partitions)}
         there = dict(zip(keys, await self._redis_client.each(("HEXISTS", key, "@") for key in keys), strict=True))
         missing = [key for key, exists in there.items() if exists == 0]
         if all(isinstance(exists, Unavailable) for exists in there.values()):
@@ -268,10 +268,10 @@ class Directory:
 
     async def sweep(self) -> None:
         """Visit one partition after another until cancelled: refresh its TTL, and drop the records of dead nodes."""
-        number = crc32(self.lease.node_id.encode()) % PARTITIONS
+        number = crc32(self.lease.node_id.encode()) % self.keys.partitions
         while True:
             await anyio.sleep(SWEEP_SECONDS)
-            number = (number + 1) % PARTITIONS
+            number = (number + 1) % self.keys.partitions
             try:
                 await self._visit(self.keys.partition(number))
             except Unavailable as error:

@@ -29,9 +29,9 @@ log = structlog.get_logger()
 class Lease:
     """The node holds the lease until `deadline`, which is counted from before the renewal was sent.
 
-    A lapsed lease is never renewed. The node takes a new incarnation, and `restore` has to settle which names it still
+    A lapsed lease is never renewed. The node takes a new incarnation, and `restore` has to check which names it still
     owns before the node serves again. A renewal that finds another server than the last one (a replica was promoted, an
-    old snapshot was loaded) keeps the lease. The names have to be settled then too, as that server may lack some.
+    old snapshot was loaded) keeps the lease. The names have to be checked then too, as that server may lack some.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Lease:
         self.why = ""  # the reason for that; empty if it succeeded
         self.refused = ""  # the reason why Redis takes no new data although it renews leases; else empty
         self._anonymous = False  # whether the server doesn't say which one it is
-        self._doubts = 0  # the number of times when ownership had to be settled
+        self._doubts = 0  # the number of times when ownership had to be checked
         self._since = float("inf")
         self._redis_client = redis_client
         self._key = keys.lease(node_id)
         self._soon = anyio.Event()
-        self._unsettled = anyio.Event()  # is set while ownership has to be settled
+        self._in_doubt = anyio.Event()  # is set while ownership has to be checked
         self._ended = False
         self._counts = counts or Counts()
         self._failures = Spell("redis unavailable", "redis is available again")
@@ -72,7 +72,7 @@ class Lease:
         return clock() - (self.deadline - self.seconds)
 
     @property
-    def settled(self) -> bool:
+    def held_long_enough(self) -> bool:
         """Whether the lease was held for its full duration without a break or a slow renewal.
 
         Then every live node has had time to renew its own. Only such a node may declare others dead, or take over their
@@ -99,9 +99,9 @@ class Lease:
             await self._renew_for_ever(held)
 
     async def _restore(self, restore: Callable[[], Awaitable[None]], held: Callable[[], None]) -> None:
-        """Settle ownership beside the renewals: with many users it may take longer than a lease."""
+        """Check ownership concurrently with the renewals, because with many users it may take longer than a lease."""
         while True:
-            await self._unsettled.wait()
+            await self._in_doubt.wait()
             doubts = self._doubts
             try:
                 await restore()
@@ -110,15 +110,15 @@ class Lease:
                 await anyio.sleep(RETRY_SECONDS)
                 continue
             if doubts == self._doubts:
-                self._unsettled = anyio.Event()
+                self._in_doubt = anyio.Event()
                 if self.standing:
                     held()
 
     def _doubt(self) -> None:
-        """Have ownership settled, and declare no node dead before others could do the same."""
+        """Have ownership checked, and declare no node dead before others could do the same."""
         self._doubts += 1
         self._since = clock()
-        self._unsettled.set()
+        self._in_doubt.set()
 
     def reconnected(self) -> None:
         """Handle a new connection to Redis. If servers don't identify themselves it may lead to another one."""
@@ -132,7 +132,7 @@ class Lease:
                 await self._renew()
                 self.failing, self.why = False, ""
                 self._failures.over()
-                if not self._unsettled.is_set():
+                if not self._in_doubt.is_set():
                     held()
             except Unavailable as error:
                 self.failing, self.why = True, str(error)

@@ -70,12 +70,12 @@ class NodeLiveness:
         """
         if node_id == self._lease.node_id:
             return None
-        since = await self._look(node_id)
+        since = await self._check_lease(node_id)
         if node_id in self._missing:
             self._missing[node_id].asked = clock()
         return since
 
-    async def _look(self, node_id: str) -> float | None:
+    async def _check_lease(self, node_id: str) -> float | None:
         now = clock()
         if now < self._alive_until(node_id):
             return None
@@ -85,19 +85,19 @@ class NodeLiveness:
             return None  # Redis was stalled: the node had no chance to renew
         time = int(microseconds) / 1e6
         self._data_loss.timed(key, now, time)
-        settled = self._lease.settled and self._data_loss.steady(key)
+        trusted = self._lease.held_long_enough and self._data_loss.steady(key)
         if ttl < 0:
             missing = self._missing.setdefault(node_id, _Missing(now, now, now))
             if now - missing.last > self._lease.seconds * UNSEEN:
                 missing.first = now  # it may have existed in between
             missing.last = now
             absent = now - missing.first
-            return absent if absent > self._lease.seconds and settled else None
+            return absent if absent > self._lease.seconds and trusted else None
         self._missing.pop(node_id, None)
         promise = self._promise(node_id, now, time + ttl / 1000, ttl / 1000 - TAIL_SECONDS, length / 1000)
         if now < promise.until:
             return None
-        return now - promise.until if settled else None
+        return now - promise.until if trusted else None
 
     def _promise(self, node_id: str, now: float, expires: float, left: float, length: float) -> _Promise:
         known = self._promises.get(node_id)
@@ -119,7 +119,7 @@ class NodeLiveness:
             left = await self._redis_client.calls(("PTTL", self._keys.lease(node_id)) for node_id in node_ids)
         except Unavailable:
             return set()
-        if not self._lease.settled or clock() - began > self._lease.slow:
+        if not self._lease.held_long_enough or clock() - began > self._lease.slow:
             return set()  # Redis was stalled: they had no chance to renew
         return {node_id for node_id, ttl in zip(node_ids, left, strict=True) if ttl <= TAIL_SECONDS * 1000}
 
@@ -159,7 +159,7 @@ class NodeLiveness:
         while True:
             await anyio.sleep(PAUSE_SECONDS)
             self._tidy()
-            await self._look_again()
+            await self._check_missing_leases()
             watched = partners()
             now = clock()
             reported &= watched
@@ -175,7 +175,7 @@ class NodeLiveness:
             if now < promise.until + TAIL_SECONDS:
                 self._promises[node_id] = promise  # moved to the end: the next round checks others
 
-    async def _look_again(self) -> None:
+    async def _check_missing_leases(self) -> None:
         """Check the missing leases, so that none exists unnoticed: clients who want a dead user's name ask rarely."""
         now = clock()
         due = []
@@ -184,7 +184,7 @@ class NodeLiveness:
                 del self._missing[node_id]
             elif now - missing.last >= self._lease.seconds * UNSEEN / 2:
                 due.append(node_id)
-        await _side_by_side(self._look, due)
+        await _side_by_side(self._check_lease, due)
 
 
 async def _side_by_side(ask: Callable[[str], Awaitable[object]], node_ids: Iterable[str]) -> None:

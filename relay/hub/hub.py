@@ -91,9 +91,8 @@ class Hub:
         self.partner_node_counts = PartnerNodeCounts()
         self.usual_case = not general_way  # whether clients and peer messages may take `relay.session.usual_case`
         self.lines_held = False  # clients' lines wait until it is known which names this node still owns
-        self.memory_holders: dict[
-            ClientConnection, None
-        ] = {}  # clients that may hold memory; quiet ones aren't checked
+        # Clients that may hold memory. Quiet ones aren't in it, so they aren't checked.
+        self.memory_holders: dict[ClientConnection, None] = {}
         self._clients: dict[ClientConnection, None] = {}
         self._lost_partitions: set[int] = set()  # partitions to write back
 
@@ -175,14 +174,14 @@ class Hub:
             self.open_tick()
             self.mark_dirty(newcomer)
 
-    def watch_the_entrance(self, seconds: float) -> None:
+    def update_login_queue(self, seconds: float) -> None:
         """Update whether newcomers have to leave time for messages. This must be called every `seconds`."""
         counts = self.counts
-        self.login_queue.look(counts.accepted + counts.delivered, seconds, away=self._lease.failing)
+        self.login_queue.update_talk(counts.accepted + counts.delivered, seconds, away=self._lease.failing)
 
     @property
     def allowance(self) -> int:
-        """Bytes that a window may cost beyond its own bounds, as the memory budget says now."""
+        """Bytes that a window may cost now beyond its own bounds, from the memory budget."""
         return self.memory_budget.allowance
 
     @property
@@ -208,9 +207,9 @@ class Hub:
             if client.lines:
                 self.defer(client)
 
-    def go_on_with_halves(self) -> None:
-        """Read on from the clients whose turn it is to send the rest of a line, after the budget was shared out."""
-        called = self.partial_line_turns.look(self._loop.time())
+    def give_partial_line_turns(self) -> None:
+        """Read again from clients whose turn has come to send the rest of a line, after memory was shared out."""
+        called = self.partial_line_turns.give_turns(self._loop.time())
         if called:
             self.open_tick()
             for one in called:
@@ -229,7 +228,7 @@ class Hub:
         return list(self.memory_holders)
 
     def plug(self, client: ClientConnection, *, resumable: bool, counted: bool = False) -> Session:
-        """Create a session for a new client. `counted`: its connection has been a client's before."""
+        """Create a session for a new client. `counted` means that its connection is in the counters already."""
         session = Session(self, resumable=resumable)
         session.connect(client)
         self._clients[client] = None
@@ -243,7 +242,7 @@ class Hub:
             session.unplugged()
 
     def withdraw(self, session: Session, client: ClientConnection) -> None:
-        """Forget a client that turned out to be none of a session's, and its session, which has no name."""
+        """Forget a connection that is no chat client after all, and its session, which has no name."""
         self._clients.pop(client, None)
         self.memory_holders.pop(client, None)
         session.disconnect()

@@ -23,7 +23,7 @@ class _State(Enum):
 
 
 class LeaseDoubtHold:
-    """Watches the lease once it has held for the first time. `hold()` makes clients' lines wait; `let_go()` ends it."""
+    """Watches the lease once it has held for the first time. `hold()` makes clients' lines wait, until `let_go()`."""
 
     def __init__(
         self,

@@ -11,10 +11,10 @@ from typing import Final
 
 from relay.session.client_connection_interface import ClientConnection
 
-# While others talk, this many are admitted every so often (`TICK_SECONDS`), which takes a fifth of a core.
+# While others talk, `AT_ONCE` newcomers are admitted every `TICK_SECONDS`, which takes a fifth of a core.
 TICK_SECONDS: Final = 0.005
 AT_ONCE: Final = 2
-# More are admitted of a larger crowd, so that each has had its turn after this time, if the node is fast enough.
+# A larger crowd is admitted faster, so that everyone's turn comes within this time, if the node is fast enough.
 # A client that hears nothing tries elsewhere in the end (pairchat after 6 s), and would wait there again.
 CROWD_SECONDS: Final = 4.0
 # While no other client talks, this many are admitted in each iteration of the loop, which takes some milliseconds.
@@ -42,7 +42,7 @@ class LoginQueue:
         self._said = 0
         self._talk = 0.0  # seconds for which clients still count as talking; 0: newcomers delay no messages
 
-    def look(self, said: int, seconds: float, *, away: bool) -> None:
+    def update_talk(self, said: int, seconds: float, *, away: bool) -> None:
         """Update whether clients talk. This must be called every `seconds`; `said` is the total number of messages.
 
         `away` says that Redis is down. Newcomers aren't slowed down then, because they are only told that it is.

@@ -21,10 +21,10 @@ FLOODS_AT_ONCE: Final = 16
 log = structlog.get_logger()
 
 
-class Settling(Protocol):
+class TickParticipant(Protocol):
     """A participant whose work gathers until the end of a tick, such as a client's connection."""
 
-    def settle(self) -> None:
+    def end_tick(self) -> None:
         """Do the work that has gathered."""
 
 
@@ -42,15 +42,16 @@ class LoopTick:
         """`opened` is called before the first input of a tick is handled, and `flush` after all work of the tick.
 
         `deliver` hands out the peer messages for sessions of this node, and empties the queue. It is called before the
-        `dirty` ones settle, even if there are no messages.
+        `dirty` ones end their tick, even if there are no messages.
         """
         self._loop = loop
         self._opened = opened
         self._deliver = deliver
         self._flush = flush
         self.mail: Final = deque[Mail]()  # for sessions here; a tick must be open before a message is added
-        self.dirty: dict[Settling, None] = {}  # those that settle in this tick; a tick must be open likewise
-        self._later: dict[Settling, None] = {}
+        # Their `end_tick` is called in this tick. A tick must be open before one is added.
+        self.dirty: dict[TickParticipant, None] = {}
+        self._later: dict[TickParticipant, None] = {}
         self._open = False
         self.halted = False  # the node has stopped: remaining timers do nothing
 
@@ -63,13 +64,16 @@ class LoopTick:
         self._opened()
 
     def _close(self) -> None:
-        """Deliver and settle until no work is left, then flush. Deferred work opens the next tick."""
+        """Deliver peer messages and end the participants' tick until no work is left, then flush.
+
+        Deferred work opens the next tick.
+        """
         while self.mail or self.dirty:
             self._deliver(self.mail)
             dirty, self.dirty = self.dirty, {}
             for one in dirty:
                 try:
-                    one.settle()
+                    one.end_tick()
                 except Exception:
                     log_defect()
         self._flush()
@@ -78,12 +82,12 @@ class LoopTick:
             self.dirty = {one: self._later.pop(one) for one in list(islice(self._later, FLOODS_AT_ONCE))}
             self.open_tick()
 
-    def mark_dirty(self, one: Settling) -> None:
-        """Settle it at the end of this tick."""
+    def mark_dirty(self, one: TickParticipant) -> None:
+        """Call `end_tick` of this participant at the end of this tick."""
         self.dirty[one] = None
 
-    def defer(self, one: Settling) -> None:
-        """Settle it in a later tick, because it has had its share of this one."""
+    def defer(self, one: TickParticipant) -> None:
+        """Call `end_tick` in a later tick, because this participant has had its share of this one."""
         self._later[one] = None
 
     def receive(self, mails: list[Mail]) -> None:

@@ -6,14 +6,14 @@ client's partial line.
 
 from typing import Final, Protocol
 
-from relay.hub.loop_tick import Settling
+from relay.hub.loop_tick import TickParticipant
 from relay.session.memory_budget import MemoryBudget
 
 # A client may take this long to send the rest of its line before the next one's turn: 64 KiB at 50 kbit/s.
 TURN_SECONDS: Final = 10.0
 
 
-class PartialLine(Settling, Protocol):
+class PartialLine(TickParticipant, Protocol):
     """A connection that may have received part of a line."""
 
     @property
@@ -34,7 +34,7 @@ class PartialLineTurns:
         self._turns: dict[PartialLine, float] = {}  # the time at which each turn ends
 
     def admits(self, one: PartialLine) -> bool:
-        """Return whether the connection may be read now. If not, `look` returns it once it may ask again."""
+        """Return whether the connection may be read now. If not, `give_turns` returns it once it may ask again."""
         if one.half <= self._memory_budget.allowance or one in self._turns:
             return True
         self._waiting[one] = None
@@ -49,8 +49,8 @@ class PartialLineTurns:
         self._waiting.pop(one, None)
         self._turns.pop(one, None)
 
-    def look(self, now: float) -> list[PartialLine]:
-        """Give turns to as many connections as have lines that fit into the budget, at least one. Returns those.
+    def give_turns(self, now: float) -> list[PartialLine]:
+        """Give turns to the first connections whose lines fit into the budget, but at least to one. Returns those.
 
         If memory isn't short any more, returns all that wait.
         """

@@ -54,7 +54,7 @@ class Descriptors:
         self._ports = list(ports)
         self._others = _count() - self._clients()
 
-    def look(self) -> None:
+    def pause_or_resume(self) -> None:
         """Pause or resume the ports, after a client has come or gone."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if limit == resource.RLIM_INFINITY:
@@ -102,11 +102,11 @@ class Port:
         self._sock.close()
 
     def resume(self) -> None:
-        """Have `mind` accept clients again soon."""
+        """Have `reopen_for_ever` accept clients again soon."""
         self._paused = False
         self._resumed.set()
 
-    async def mind(self) -> None:
+    async def reopen_for_ever(self) -> None:
         """Reopen the port after each `resume`. Never returns."""
         while True:
             await self._resumed.wait()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from relay.config import Config, StartError, show_server
+from relay.configuration.config import Config, StartError, show_server
 from relay.net import tcp_health
 
 # The kernel's buffers for one client: this much unsent data, and this much data that the node hasn't read. (Linux

@@ -20,8 +20,8 @@ RETRY_SECONDS: Final = KEEP_INTERVAL
 # The time between two checks of a connection with data for the peer, and the number of consecutive checks at which the
 # peer may owe acknowledgements. A dead peer is thus detected within 30 s. A single check doesn't suffice: the peer may
 # have been silent because nothing was sent.
-LOOK_SECONDS: Final = 5.0
-OWING_LOOKS: Final = 3
+CHECK_SECONDS: Final = 5.0
+OWING_CHECKS: Final = 3
 
 _TCP_RTO_MAX_MS: Final = 44  # milliseconds; not in Python's `socket` yet
 # These are four fields of Linux's struct tcp_info: probes (a byte), unacked, last_ack_recv (milliseconds),
@@ -29,7 +29,7 @@ _TCP_RTO_MAX_MS: Final = 44  # milliseconds; not in Python's `socket` yet
 _TCP_INFO: Final = struct.Struct("=3xB20xI28xI84xI")
 
 
-class Look(NamedTuple):
+class TcpInfo(NamedTuple):
     """What the kernel reports about a connection."""
 
     probes: int = 0  # consecutive window probes without an answer
@@ -45,7 +45,7 @@ class Look(NamedTuple):
     @property
     def owing(self) -> bool:
         """Whether the peer has unacknowledged data and has acknowledged nothing since the last check."""
-        return self.unacknowledged > 0 and self.silent > LOOK_SECONDS
+        return self.unacknowledged > 0 and self.silent > CHECK_SECONDS
 
     @property
     def unresponsive(self) -> bool:
@@ -53,15 +53,15 @@ class Look(NamedTuple):
         return self.probes >= KEEP_COUNT and self.silent > KEEP_COUNT * KEEP_INTERVAL
 
 
-def look(sock: socket.socket) -> Look:
+def read_tcp_info(sock: socket.socket) -> TcpInfo:
     """Return what the kernel reports, or all zeros on a system without TCP_INFO. Raises OSError."""
     if not hasattr(socket, "TCP_INFO"):
-        return Look()
+        return TcpInfo()
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     if len(info) < _TCP_INFO.size:
-        return Look()
+        return TcpInfo()
     probes, unacknowledged, silent, unsent = _TCP_INFO.unpack(info)
-    return Look(probes, unacknowledged, silent / 1000, unsent)
+    return TcpInfo(probes, unacknowledged, silent / 1000, unsent)
 
 
 def keep_alive(sock: socket.socket) -> None:

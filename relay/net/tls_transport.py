@@ -14,7 +14,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
-from relay.config import ConfigError, bounded
+from relay.configuration.config import ConfigError, bounded
 from relay.net.tls_error_words import tls_error_words
 
 # The time from the connection to the end of the handshake. It takes two round trips and the check of a certificate,

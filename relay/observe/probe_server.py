@@ -157,9 +157,9 @@ class Probes:
             return _say(405, "only GET and HEAD")
         if path == b"/metrics":
             return None
-        return _fit(method, self._look(path))
+        return _fit(method, self._page(path))
 
-    def _look(self, path: bytes) -> bytes:
+    def _page(self, path: bytes) -> bytes:
         if path == b"/healthz":
             return _say(200, "alive")
         if path == b"/readyz":

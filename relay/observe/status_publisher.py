@@ -7,7 +7,7 @@ import anyio
 import structlog
 
 from relay.clock import clocks
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.hub.hub import Hub
 from relay.metrics import Counts
 from relay.observe.duplicate_node_name import DuplicateNodeName

@@ -23,7 +23,7 @@ from typing import Final
 
 import structlog
 
-from relay.config import OLDEST_SERVER, StartError
+from relay.configuration.config import OLDEST_SERVER, StartError
 from relay.process import parent_guard
 
 log = structlog.get_logger()

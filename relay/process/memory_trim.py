@@ -11,14 +11,14 @@ from typing import Final
 import anyio
 from anyio import to_thread
 
-LOOK_SECONDS: Final = 2.0
+CHECK_SECONDS: Final = 2.0
 # This much freed memory is returned at once. A gigabyte takes a tenth of a second, in a thread, and allocations may
 # wait for it.
 WORTH_BYTES: Final = 32 * 1024 * 1024
 # Less than that is returned if it stays free, because many sessions that end slowly would leave up to WORTH_BYTES
 # behind.
 REST_BYTES: Final = 4 * 1024 * 1024
-REST_LOOKS: Final = 5
+REST_CHECKS: Final = 5
 
 
 class _Info(ctypes.Structure):
@@ -63,25 +63,25 @@ class Heap:
     def __init__(self, free: Callable[[], int], give_back: Callable[[], object]) -> None:
         self._free, self._give_back = free, give_back
         self._least = 0  # the smallest number of free bytes since memory was last returned
-        self._looks = 0  # consecutive checks that found at least REST_BYTES
+        self._restful_checks = 0  # consecutive checks that found at least REST_BYTES
 
-    def look(self) -> None:
+    def trim_if_worthwhile(self) -> None:
         """Return free memory to the system if enough has been freed."""
         free = self._free()
         self._least = min(self._least, free)
         freed = free - self._least
-        self._looks = self._looks + 1 if freed >= REST_BYTES else 0
-        if freed >= WORTH_BYTES or self._looks >= REST_LOOKS:
-            self._least, self._looks = free, 0
+        self._restful_checks = self._restful_checks + 1 if freed >= REST_BYTES else 0
+        if freed >= WORTH_BYTES or self._restful_checks >= REST_CHECKS:
+            self._least, self._restful_checks = free, 0
             self._give_back()
 
 
-async def mind_heap() -> None:
-    """Check the heap every `LOOK_SECONDS`. Never returns, except with an unsupported C library."""
+async def trim_heap() -> None:
+    """Check the heap every `CHECK_SECONDS`. Never returns, except with an unsupported C library."""
     found = _find()
     if found is None:
         return
     heap = Heap(*found)
     while True:
-        await anyio.sleep(LOOK_SECONDS)
-        await to_thread.run_sync(heap.look)
+        await anyio.sleep(CHECK_SECONDS)
+        await to_thread.run_sync(heap.trim_if_worthwhile)

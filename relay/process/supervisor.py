@@ -19,10 +19,11 @@ import anyio
 import structlog
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
-from relay import logs, options
-from relay.config import Config, ConfigError, StartError
+from relay import logs
+from relay.configuration import options
+from relay.configuration.config import Config, ConfigError, StartError
 from relay.net import listeners
-from relay.process import embedded_redis, parent_guard, standard_streams, systemd_notify, unignored_signals
+from relay.process import embedded_redis, parent_guard, skip_ignored_signals, standard_streams, systemd_notify
 from relay.process.standard_streams import OutputLost
 
 log = structlog.get_logger()
@@ -82,8 +83,8 @@ def plan_workers(node: Config, workers: int) -> list[Config]:
 def run_workers(node: Config, workers: int) -> int:
     """Run workers of a node as `run` does, but replace one that ends by itself after it has listened."""
     plan_workers(node, workers)  # refuses an invalid count before a port is opened
-    with listeners.reserved(node) as settled:
-        return run(plan_workers(settled, workers), replacing=True)
+    with listeners.reserved(node) as reserved:
+        return run(plan_workers(reserved, workers), replacing=True)
 
 
 def run(configs: Sequence[Config], *, replacing: bool = False) -> int:
@@ -216,8 +217,8 @@ class _Cluster:
     def _heeded(self) -> list[signal.Signals]:
         """Return the signals to handle. SIGHUP is handled even under `nohup` if it reloads files."""
         if self._reloads:
-            return [signal.SIGTERM, signal.SIGHUP, *unignored_signals.unless_ignored(signal.SIGINT)]
-        return [signal.SIGTERM, *unignored_signals.unless_ignored(signal.SIGINT, signal.SIGHUP)]
+            return [signal.SIGTERM, signal.SIGHUP, *skip_ignored_signals.unless_ignored(signal.SIGINT)]
+        return [signal.SIGTERM, *skip_ignored_signals.unless_ignored(signal.SIGINT, signal.SIGHUP)]
 
     def _stop(self, tasks: TaskGroup) -> None:
         if not self._stopping:

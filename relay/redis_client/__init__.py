@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from relay import redis_url
+from relay.configuration import redis_url
+from relay.configuration.redis_url import Kind
 from relay.redis_client.cluster import Cluster
 from relay.redis_client.sentinel import Sentinels
 from relay.redis_client.standalone import Server
 from relay.redis_client.topology_interface import Topology
-from relay.redis_url import Kind
 
 
 def engine(url: str, password_file: Path | None = None) -> Topology:

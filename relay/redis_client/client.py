@@ -12,13 +12,13 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.clock import clocks
-from relay.config import OLDEST_SERVER, StartError
+from relay.configuration.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.backoff import Backoff
 from relay.redis_client.dialing import Connection
 from relay.redis_client.pipeline import PipelineConnection
-from relay.redis_client.reply_parsing import formed, info
+from relay.redis_client.reply_to_dict import formed, info
 from relay.redis_client.request_queue import CALL_SECONDS, NO_ANSWER, Call, RequestQueue, Unavailable
 from relay.redis_client.slot_map import redirection
 from relay.redis_client.topology_interface import ASKING_FAILED, SECTIONS, wrong_server
@@ -28,7 +28,7 @@ __all__ = ["RedisClient", "Script", "Unavailable"]
 # The pause before a retry. A server that restarts refuses connections at once.
 RETRY_SECONDS: Final = 0.05
 # The interval at which calls are checked for time-outs.
-LOOK_SECONDS: Final = 0.05
+CHECK_SECONDS: Final = 0.05
 # The interval at which the topology is checked although nothing is wrong: a server whose place another one has taken
 # may go on answering.
 GLANCE_SECONDS: Final = 1.0
@@ -82,12 +82,12 @@ class RedisClient:
     async def _watch(self) -> None:
         """End calls that have waited for too long, and move queued calls to the servers that have their keys now."""
         while True:
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(CHECK_SECONDS)
             if self._sorted != self._engine.version:
                 self._sort()
             now = clocks.monotonic()
             for queue in self._queues.values():
-                queue.look(now)
+                queue.end_overdue(now)
 
     async def _follow(self) -> None:
         """Read the topology until cancelled: at once after a failure, and regularly otherwise."""
@@ -98,7 +98,7 @@ class RedisClient:
             doubtful, self._doubtful = self._doubtful.is_set(), anyio.Event()
             before = self._engine.version
             try:
-                await (self._engine.look() if doubtful else self._engine.glance())
+                await (self._engine.refresh() if doubtful else self._engine.check())
             except ASKING_FAILED as error:
                 log.debug("redis can't be looked for", error=str(error))
             if doubtful:
@@ -236,7 +236,7 @@ class RedisClient:
         Raises StartError for a lasting failure, Unavailable for one that may pass.
         """
         try:
-            await self._engine.look()
+            await self._engine.refresh()
         except ASKING_FAILED as error:
             raise _refused(error) from None
         answers = await self._infos("server")
@@ -262,7 +262,7 @@ class RedisClient:
 
         Servers that refuse INFO are left out. Raises Unavailable if no server is known.
         """
-        await self.look()
+        await self.refresh_topology()
         answers = await self._infos(*SECTIONS)
         return {
             self._engine.address(home): Unavailable(_words(answer)) if isinstance(answer, Exception) else answer
@@ -338,7 +338,7 @@ class RedisClient:
         while home in self._engine.homes():
             layout = self.layout
             while layout == self.layout:  # noqa: ASYNC110  no event tells of a change
-                await anyio.sleep(LOOK_SECONDS)
+                await anyio.sleep(CHECK_SECONDS)
         scope.cancel()
 
     async def publish(self, channel: str, messages: Sequence[bytes]) -> None:
@@ -363,10 +363,10 @@ class RedisClient:
         finally:
             connection.close()
 
-    async def look(self) -> None:
+    async def refresh_topology(self) -> None:
         """Read the topology now. Raises Unavailable."""
         try:
-            await self._engine.look()
+            await self._engine.refresh()
         except ASKING_FAILED as error:
             raise Unavailable(_words(error)) from None
 

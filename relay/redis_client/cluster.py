@@ -13,13 +13,13 @@ import anyio
 import redis.exceptions
 import structlog
 
+from relay.configuration.redis_url import RedisUrl
 from relay.entropy import entropy
 from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import PipelineConnection
-from relay.redis_client.reply_parsing import text
+from relay.redis_client.reply_to_dict import text
 from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
-from relay.redis_client.topology_interface import Looks, ask_all
-from relay.redis_url import RedisUrl
+from relay.redis_client.topology_interface import TopologyReads, ask_all
 
 # The number of members asked at once, besides the given addresses: more than can be wrong at a time.
 ASKED: Final = 8
@@ -44,7 +44,7 @@ class Cluster:
         self.version = 0
         self._lines: dict[str, PipelineConnection] = {}  # connections to the members that were asked for the topology
         self._turn = 0
-        self._looks = Looks(self._look)
+        self._reads = TopologyReads(self._refresh_once)
 
     # --- topology
 
@@ -58,11 +58,11 @@ class Cluster:
         if self._map.homes[slot] != home:
             self._adopt(self._map.moved(slot, home))
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Ask several members."""
-        await self._looks.next()
+        await self._reads.next()
 
-    async def _look(self) -> None:
+    async def _refresh_once(self) -> None:
         members = sorted(self._map.members - set(self._given))
         views, errors = await self._ask([*self._given, *entropy.sample(members, min(ASKED, len(members)))])
         found = merged(views)
@@ -73,17 +73,17 @@ class Cluster:
         else:
             raise redis.exceptions.ConnectionError("no server of the cluster serves any slot")
 
-    async def glance(self) -> None:
+    async def check(self) -> None:
         members = sorted(self._map.members)
         if members:
             self._turn = (self._turn + 1) % len(members)
             views: list[View] = []
-            async with self._looks.turn:
+            async with self._reads.turn:
                 with anyio.move_on_after(REST_SECONDS + self._line(members[self._turn]).latency):
                     views, _ = await self._ask([members[self._turn]])
             if views and merged(views) == self._map:
                 return
-        await self.look()
+        await self.refresh()
 
     def _adopt(self, found: Map) -> None:
         if found == self._map:

@@ -17,14 +17,14 @@ import hiredis
 import redis.exceptions
 
 from relay.clock import clocks
-from relay.config import show_server
-from relay.net.sockets import sockets
+from relay.configuration.config import show_server
+from relay.configuration.redis_url import Login, Tls
+from relay.net.outgoing_sockets import outgoing_sockets
 from relay.net.tls_error_words import tls_error_words
 from relay.redis_client.dns_lookup import Lookup, Place
 from relay.redis_client.error_replies import refusal
 from relay.redis_client.login_and_tls import LoginAndTls
 from relay.redis_client.round_trip_timeout import RoundTripTimeout
-from relay.redis_url import Login, Tls
 
 # The delay until the next address of a name is tried too (RFC 8305), unless the one before fails earlier.
 STAGGER_SECONDS: Final = 0.25
@@ -208,7 +208,7 @@ class Dialer:
         address = show(host, port, place)
         loop, began, waiting = asyncio.get_running_loop(), clocks.monotonic(), connecting
         patience = connecting.patience
-        sock = sockets.stream(place.family)
+        sock = outgoing_sockets.stream(place.family)
         try:
             with anyio.fail_after(patience):
                 await loop.sock_connect(sock, place.address)

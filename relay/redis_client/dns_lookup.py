@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import anyio
 
-from relay.net.sockets import sockets
+from relay.net.outgoing_sockets import outgoing_sockets
 from relay.tasks.threads import in_thread
 
 # How long a look-up may take. A name server that answers at all takes some milliseconds.
@@ -74,7 +74,9 @@ class Lookup:
 
 def _places(host: str, port: int, flags: int = 0) -> list[Place]:
     """Return the addresses in the order of RFC 8305, with alternating families."""
-    found = [Place(one[0], one[4]) for one in sockets.addresses(host, port, type=socket.SOCK_STREAM, flags=flags)]
+    found = [
+        Place(one[0], one[4]) for one in outgoing_sockets.addresses(host, port, type=socket.SOCK_STREAM, flags=flags)
+    ]
     first = [place for place in found if place.family == found[0].family]
     others = [place for place in found if place.family != found[0].family]
     return [place for place in chain(*zip_longest(first, others)) if place is not None][:ADDRESSES]

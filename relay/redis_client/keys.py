@@ -1,7 +1,7 @@
 """Makes all names of keys and channels."""
 
 import hashlib
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
@@ -21,6 +21,9 @@ class RecordKey(Struct, frozen=True):
 class Keys:
     """The names of keys and channels under one prefix. Relays with different prefixes share nothing."""
 
+    # All nodes of a cluster have to agree on it. Only the simulator has fewer.
+    partitions: ClassVar[int] = PARTITIONS
+
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.everyone = f"{prefix}:everyone"  # the channel that all nodes subscribe to
@@ -29,12 +32,15 @@ class Keys:
     def place(self, canonical_name: str) -> RecordKey:
         """Return the place of a canonical name's record: a hash of the name, so no character has a meaning there."""
         digest = _digest(canonical_name)
-        partition = _partition(digest)
+        partition = self._partition(digest)
         return RecordKey(partition, self.partition(partition), digest)
 
     def partition_of(self, canonical_name: str) -> int:
         """Return the partition of a canonical name. It is computed each time, as a cache cost 0.2 KB a name."""
-        return _partition(_digest(canonical_name))
+        return self._partition(_digest(canonical_name))
+
+    def _partition(self, digest: str) -> int:
+        return int(digest[:8], 16) % self.partitions
 
     def partition(self, number: int) -> str:
         """Return the key of a partition's hash. Its field "@" has the epoch, and every other field a record."""
@@ -59,7 +65,3 @@ class Keys:
 
 def _digest(canonical_name: str) -> str:
     return hashlib.blake2b(canonical_name.encode(), digest_size=16).hexdigest()
-
-
-def _partition(digest: str) -> int:
-    return int(digest[:8], 16) % PARTITIONS

@@ -7,9 +7,9 @@ from typing import Final
 
 import structlog
 
-from relay.config import ConfigError, bounded, read_file
+from relay.configuration.config import ConfigError, bounded, read_file
+from relay.configuration.redis_url import Login, Tls
 from relay.net.tls_error_words import tls_error_words
-from relay.redis_url import Login, Tls
 from relay.tasks.threads import in_thread
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -151,7 +151,7 @@ class RequestQueue:
         answers = iter(await self._line.ask(commands))
         return [(next(answers), next(answers))[1] if call.asking else next(answers) for call in calls]
 
-    def look(self, now: float) -> None:
+    def end_overdue(self, now: float) -> None:
         """End the calls that have waited for too long. Call this regularly, with the monotonic time."""
         patience = CALL_SECONDS + self._line.latency
         for call in self._asked:

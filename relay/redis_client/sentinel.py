@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 import redis.exceptions
 
 from relay.clock import clocks
+from relay.configuration.redis_url import MAX_PORT, Address, RedisUrl
 from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
-from relay.redis_client.reply_parsing import pairs, text
+from relay.redis_client.reply_to_dict import pairs, text
 from relay.redis_client.standalone import PRIMARY, Server
-from relay.redis_client.topology_interface import Looks, ask_all
-from relay.redis_url import MAX_PORT, Address, RedisUrl
+from relay.redis_client.topology_interface import TopologyReads, ask_all
 
 # The maximum number of sentinels that are learnt from others. An installation has three or five.
 LEARNED: Final = 32
@@ -34,7 +34,7 @@ class _View(NamedTuple):
 
 
 class Sentinels(Server):
-    """The primary of a service. The sentinels are asked for each new connection and at each call of `look`.
+    """The primary of a service. The sentinels are asked for each new connection and at each call of `refresh`.
 
     All sentinels in the URL are asked concurrently, and the latest configuration counts. If none of them answers, those
     that they announced are asked, as long as they have the same ids. If no sentinel answers at all, the last known
@@ -54,22 +54,22 @@ class Sentinels(Server):
         self._primary: Address | None = None
         self._lines: dict[Address, Connection] = {}
         self._learned: dict[Address, str] = {}
-        self._looks = Looks(self._ask_all)
+        self._reads = TopologyReads(self._ask_all)
         self.unwatched = ""
         self._silence = Spell("no sentinel answers: a failover won't be noticed", "sentinels answer again")
 
     async def _dial(self) -> Connection:
-        await self._looks.next()
+        await self._reads.next()
         assert self._primary is not None
         return await self._dialer.dial(*self._primary, PRIMARY)
 
     def address(self, home: str) -> str:
         return show(*(self._primary or self._url.hosts[0]))
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Ask the sentinels."""
-        self._looked = clocks.monotonic()
-        await self._looks.next()
+        self._refreshed = clocks.monotonic()
+        await self._reads.next()
 
     def current(self, connection: Connection) -> bool:
         return (connection.host, connection.port) == self._primary and super().current(connection)

@@ -6,14 +6,14 @@ from typing import Any, Final
 import redis.exceptions
 
 from relay.clock import clocks
+from relay.configuration.redis_url import RedisUrl
 from relay.redis_client.dialing import Connection, Dialer, Question, show
-from relay.redis_client.reply_parsing import info, text
+from relay.redis_client.reply_to_dict import info, text
 from relay.redis_client.topology_interface import WrongServer, wrong_server
-from relay.redis_url import RedisUrl
 
 # The interval at which a connection is made to check whether the address still leads to the same server. Proxies and
 # services that fail over behind one address may keep old connections to a server that has become a replica.
-LOOK_SECONDS: Final = 2.0
+CHECK_SECONDS: Final = 2.0
 # The least pause between two rounds of closing all connections, as a wrong server says so with each refusal.
 DOUBT_SECONDS: Final = 1.0
 
@@ -46,7 +46,7 @@ class Server:
         self.files = self._dialer.files
         self._which: str | None = None  # the server that the address led to last
         self._trusted_since = 0.0  # older connections lead to a wrong server
-        self._looked = 0.0
+        self._refreshed = 0.0
 
     def home(self, name: str) -> str | None:
         return ""
@@ -60,10 +60,10 @@ class Server:
     def moved(self, slot: int, home: str) -> None:
         pass
 
-    async def glance(self) -> None:
-        """Call `look` if the last one was long enough ago."""
-        if clocks.monotonic() - self._looked >= LOOK_SECONDS:
-            await self.look()
+    async def check(self) -> None:
+        """Call `refresh` if the last one was long enough ago."""
+        if clocks.monotonic() - self._refreshed >= CHECK_SECONDS:
+            await self.refresh()
 
     async def connect(self, home: str) -> Connection:
         try:
@@ -80,16 +80,16 @@ class Server:
             return await self._dialer.dial_path(self._url.path, PRIMARY)
         return await self._dialer.dial(*self._url.hosts[0], PRIMARY)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Make a connection to learn which server the address leads to."""
-        self._looked = clocks.monotonic()
+        self._refreshed = clocks.monotonic()
         (await self.connect("")).close()
 
     def doubt(self) -> None:
         """Handle a server that says it is the wrong one: replace all connections, and check the address soon."""
         now = clocks.monotonic()
         if now - self._trusted_since >= DOUBT_SECONDS:
-            self._trusted_since, self._looked = now, 0.0
+            self._trusted_since, self._refreshed = now, 0.0
 
     def current(self, connection: Connection) -> bool:
         same = self._which is None or connection.greeting is None or connection.greeting == self._which

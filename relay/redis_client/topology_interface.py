@@ -41,12 +41,12 @@ def wrong_server(error: object) -> bool:
     return isinstance(error, Exception) and str(error).startswith(_WRONG)
 
 
-class Looks:
+class TopologyReads:
     """Runs reads of the topology one after another. Calls during one of them share the next one."""
 
-    def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
         self.turn = anyio.Lock()  # also held by callers that ask the same servers for something else
-        self._look = look
+        self._read = read
         self._begun = self._done = 0
         self._failure: Exception | None = None  # the failure of the last read
 
@@ -57,7 +57,7 @@ class Looks:
             if self._done < number:
                 self._begun += 1
                 try:
-                    await self._look()
+                    await self._read()
                     self._failure = None
                 except Exception as error:
                     self._failure = error
@@ -120,10 +120,10 @@ class Topology(Protocol):
     async def connect(self, home: str) -> Connection:
         """Make a connection to a server, set up and idle. The caller closes it."""
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read the topology now. Raises if no server answers."""
 
-    async def glance(self) -> None:
+    async def check(self) -> None:
         """Check the topology at little cost while nothing seems to be wrong. Call this about once a second."""
 
     def doubt(self) -> None:

@@ -16,9 +16,9 @@ from relay.net import proxy_protocol
 from relay.net.fd_guard import Descriptors
 from relay.net.tls_transport import TlsTransport
 from relay.server.connection import Connection
-from relay.server.http_exchange import Front
+from relay.server.http_exchange import HttpServer
 from relay.server.refused_connection import REFUSED_AT_ONCE, Refusal, RefusedConnection
-from relay.web.door import Door
+from relay.web.responder import HttpResponder
 
 # A load balancer sends its header at once, with the first bytes on the connection.
 HEADER_SECONDS: Final = 10.0
@@ -46,14 +46,18 @@ class Admission:
     """
 
     def __init__(
-        self, hub: Hub, limits: AdmissionLimits, context: ssl.SSLContext | None = None, door: Door | None = None
+        self,
+        hub: Hub,
+        limits: AdmissionLimits,
+        context: ssl.SSLContext | None = None,
+        responder: HttpResponder | None = None,
     ) -> None:
-        """`door` answers HTTP on all ports but the classic one. Without it no client is taken for a browser."""
+        """`responder` answers HTTP on all ports but the classic one. Without it no client is taken for a browser."""
         self.context = context
         self.draining = False  # the node is about to stop, so that it lets no more browsers in
-        self.front: Final = (
-            Front(hub, door, hub.limits.max_line, why_full=lambda: self._why_no_browser, move=self._move)
-            if door
+        self.http: Final = (
+            HttpServer(hub, responder, hub.limits.max_line, why_full=lambda: self._why_no_browser, move=self._move)
+            if responder
             else None
         )
         self.limits = limits
@@ -103,7 +107,7 @@ class Admission:
         """Count a new connection. Returns whether it may stay."""
         self._arriving[arrival] = None
         self.open += 1
-        self.descriptors.look()
+        self.descriptors.pause_or_resume()
         if 0 < self.limits.connections < self.open:
             return self.refuse(Limit.CONNECTIONS, "--max-connections")
         return True
@@ -111,22 +115,22 @@ class Admission:
     def closed(self) -> None:
         """Stop counting a connection that is closed."""
         self.open -= 1
-        self.descriptors.look()
+        self.descriptors.pause_or_resume()
 
     def turn_away(self) -> bool:
         """Stop counting a connection for which there is no room. Returns whether it may be told so."""
-        if self.front is None or self.turned_away >= REFUSED_AT_ONCE:
+        if self.http is None or self.turned_away >= REFUSED_AT_ONCE:
             return False
         self.open -= 1
         self.turned_away += 1
         return True
 
     def went_away(self) -> None:
-        """Note that such a connection is closed."""
+        """Note that a connection for which there was no room is closed."""
         self.turned_away -= 1
-        self.descriptors.look()
+        self.descriptors.pause_or_resume()
 
-    def settled(self, arrival: "PendingConnection") -> None:
+    def forget_arrival(self, arrival: "PendingConnection") -> None:
         """Forget a pending connection that has become a client's, or is closed."""
         self._arriving.pop(arrival, None)
 
@@ -146,7 +150,7 @@ class Admission:
 
     def _is_proxy(self, address: str) -> bool:
         """Return whether the address is a trusted proxy's. The limit is for the clients behind it."""
-        return self.front is not None and self.front.door.proxies.trusts(address)
+        return self.http is not None and self.http.responder.proxies.trusts(address)
 
     def refuse(self, limit: Limit, option: str, address: str = "") -> bool:
         """Count a limit that was reached, and log it at most once a minute. Always returns False."""
@@ -187,8 +191,8 @@ class Admission:
             self._sweeping.cancel()
         for arrival in list(self._arriving):
             arrival.abort()
-        if self.front is not None:
-            self.front.shut()
+        if self.http is not None:
+            self.http.shut()
 
 
 class AddressQuota(ClientSource):
@@ -287,7 +291,7 @@ class PendingConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting the connection, which is closed and never was a client's."""
         self._stop_timer()
-        self._admission.settled(self)
+        self._admission.forget_arrival(self)
         if self._refusal is not None:
             self._admission.went_away()
         elif self._quota is None:
@@ -332,13 +336,13 @@ class PendingConnection(asyncio.BufferedProtocol):
 
     def _ready(self) -> Connection | RefusedConnection:
         admission, quota = self._admission, self._quota
-        admission.settled(self)
+        admission.forget_arrival(self)
         if self._refusal is not None:
             return RefusedConnection(self._refusal, admission.went_away)
         assert quota is not None
         origin = Proxied(quota, self._peer) if self._peer else quota
-        door = None if self._classic else admission.front
-        return Connection(admission.hub, admission.hub.limits.max_line, classic=self._classic, origin=origin, door=door)
+        http = None if self._classic else admission.http
+        return Connection(admission.hub, admission.hub.limits.max_line, classic=self._classic, origin=origin, http=http)
 
     def _failed(self, late: bool) -> None:
         if late:

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from relay.config import ConfigError
+from relay.configuration.config import ConfigError
 from relay.names.parse import InvalidName, parse
 from relay.server import jwt_keys
 from relay.server.jwt_keys import Key

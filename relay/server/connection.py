@@ -1,6 +1,6 @@
 """One client's TCP connection, from its first byte to its end: it parses lines into commands for its session.
 
-A client whose first line is an HTTP request is handed over to the `WebDoor` of the port, if that has one.
+A client whose first line is an HTTP request is handed over to what serves HTTP at the port, if that has one.
 
 `read_gate` decides when the connection is read, and `write_buffer` collects what the client is sent.
 """
@@ -33,6 +33,8 @@ NAMELESS_READ_BYTES: Final = 1024
 # The lines of one client that are handled in one loop iteration. They take under a millisecond if they are messages,
 # and a few milliseconds if they are the costliest commands.
 TURN_LINES: Final = 256
+# The time for the head of an HTTP request, from the first byte of its connection on.
+HEAD_SECONDS: Final = 10.0
 # A connection that is being closed waits this long for the client to read what it was sent before.
 LINGER_SECONDS: Final = 60.0
 
@@ -44,11 +46,14 @@ _NAMELESS_BUFFER: Final = _buffer[:NAMELESS_READ_BYTES]
 _CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # one byte more shows that a line is too long
 
 
-class WebDoor(Protocol):
+class HttpTakeover(Protocol):
     """Takes over the connections of clients that speak HTTP."""
 
-    def enter(self, transport: asyncio.Transport, data: bytes, origin: ClientSource) -> None:
-        """Take over a connection, whose first bytes are `data`, and call `left` of its origin at its end."""
+    def take_over(self, transport: asyncio.Transport, data: bytes, origin: ClientSource, deadline: float) -> None:
+        """Take over a connection, whose first bytes are `data`, and call `left` of its origin at its end.
+
+        The head of its request has to be complete by the deadline, a time of the loop.
+        """
 
 
 def received(nbytes: int) -> bytes:
@@ -69,16 +74,17 @@ class Connection(asyncio.BufferedProtocol):
     """Passes a client's commands to its session in order, with a share of each loop iteration.
 
     On the shared port the first byte selects the dialect; the classic port (`classic`) has its own dialect. With a
-    `door`, the first line shows whether the client speaks HTTP. `counted`: the connection has been a client's before.
+    `http`, the first line shows whether the client speaks HTTP. `counted`: the connection has been a client's before.
     """
 
     __slots__ = (
         "_before",
         "_dialect",
-        "_door",
         "_eof",
+        "_first_line",
         "_framer",
         "_gone",
+        "_http",
         "_hub",
         "_max_line",
         "_named",
@@ -108,17 +114,17 @@ class Connection(asyncio.BufferedProtocol):
         *,
         classic: bool = False,
         origin: ClientSource = NOWHERE,
-        door: WebDoor | None = None,
+        http: HttpTakeover | None = None,
         counted: bool = False,
         resumable: bool = False,
     ) -> None:
         self._hub = hub
-        self._door = door
+        self._http = http
         self._origin = origin
         self._max_line = max_line
         self._dialect: Dialect | None = CLASSIC if classic else None
         limit = min(max_line, NAMELESS_BYTES)
-        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit) if door is None else FirstLine(limit)
+        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit) if http is None else FirstLine(limit)
         self.rate_limiter = RateLimiter(hub.limits, origin.claims)
         self.session = hub.plug(self, resumable=resumable, counted=counted)
         self.lines: deque[Line] | tuple[()] = ()  # waiting lines; an empty deque would cost every idle client 0.7 KB
@@ -127,6 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         self._named = False  # the line limit is that of a client with a name
         self._overdue = False  # the time to send a name ran out while lines of the client were waiting
         self._timer: asyncio.TimerHandle | None = None
+        self._first_line: asyncio.TimerHandle | None = None  # runs out `HEAD_SECONDS` after the first byte of one
         self._owing = 0  # consecutive checks at which the peer owed acknowledgements
         self._eof = False  # the client sends nothing more
         self._gone = False  # the connection is closed; lines that arrived before are still handled
@@ -153,7 +160,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=0)
         self.read_gate = ReadGate(self._hub, self._transport)
         self.write_buffer = self._make_write_buffer()
-        self._mind_name()
+        self._run_name_timer()
 
     def _make_write_buffer(self) -> WriteBuffer:
         return WriteBuffer(self._transport, self._dialect, self.session, self._hub.delayed_acks)
@@ -176,7 +183,7 @@ class Connection(asyncio.BufferedProtocol):
             if not data:
                 return
         if self._named is not self.session.named:
-            self._mind_length()
+            self._adjust_line_limit()
         lines = self._framer.feed(data)
         if len(lines) == 1 and nbytes < SHORT_READ_BYTES and hub.usual_case and self._handled(lines[0]):
             if self.rate_limiter.spend(1, nbytes):
@@ -188,13 +195,13 @@ class Connection(asyncio.BufferedProtocol):
         elif lines:
             self.lines = deque(lines)
         if hub.memory_budget.allowance < PLENTY:
-            self._mind_half(whole=bool(lines))
+            self._queue_partial_line(whole=bool(lines))
         if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would read up to 32 times before it serves other connections
             self.read_gate.rest()
             hub.defer(self)
         self.pump()
         if not self._named:
-            self._mind_name()
+            self._run_name_timer()
         if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
         hub.memory_holders[self] = None
@@ -225,34 +232,58 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def _begin(self, data: bytes) -> bytes:
-        """Choose the dialect, or hand the connection over to the door. Returns the bytes that can be handled now."""
-        if self._door is not None:
+        """Choose the dialect, or hand over a client that speaks HTTP. Returns the bytes that can be handled now."""
+        if self._http is not None:
             first = cast(FirstLine, self._framer)
             first.feed(data)
             speaks = first.look()
             if speaks is Speaks.UNKNOWN:
+                self._mind_first_line()
                 return b""
-            data = first.take()
             if speaks is Speaks.HTTP:
-                self._stop_timer()
-                self.read_gate.close()
-                self.write_buffer.clear()
-                self._hub.withdraw(self.session, self)
-                self._door.enter(self._transport, data, self._origin)
+                self._hand_over()
                 return b""
+            self._stop_first_line()
+            data = first.take()
             self._framer = LineFramer(first.limit)
         self._dialect = self.write_buffer.dialect = choose(data)
         self.session.dialect_known(resumable=self._dialect is JSON)
         return data
 
-    def _mind_half(self, *, whole: bool) -> None:
+    def _mind_first_line(self) -> None:
+        """Run the timer for a first line that is not complete and may be a request's."""
+        loop = asyncio.get_running_loop()
+        if self._first_line is None:
+            self._first_line = loop.call_later(HEAD_SECONDS, self._first_line_late)
+        elif self._first_line.when() <= loop.time():
+            self._first_line_late()
+
+    def _first_line_late(self) -> None:
+        """Have a request answered that is late. What may still be a name has the time of a name."""
+        if cast(FirstLine, self._framer).likely_http:
+            self._hub.open_tick()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Have the client's connection taken over, because it speaks HTTP."""
+        assert self._http is not None
+        loop, timer = asyncio.get_running_loop(), self._first_line
+        deadline = timer.when() if timer is not None else loop.time() + HEAD_SECONDS
+        self._stop_timer()
+        self._stop_first_line()
+        self.read_gate.close()
+        self.write_buffer.clear()
+        self._hub.withdraw(self.session, self)
+        self._http.take_over(self._transport, cast(FirstLine, self._framer).take(), self._origin, deadline)
+
+    def _queue_partial_line(self, *, whole: bool) -> None:
         """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
         if not whole:
             self.read_gate.adjust(self)
         elif self._hub.partial_line_turns.done(self):
-            self._hub.go_on_with_halves()
+            self._hub.give_partial_line_turns()
 
-    def _mind_length(self) -> None:
+    def _adjust_line_limit(self) -> None:
         """Adjust the line limit after the client has got or lost its name."""
         self._named = self.session.named
         limit = self._max_line if self._named else min(self._max_line, NAMELESS_BYTES)
@@ -275,6 +306,7 @@ class Connection(asyncio.BufferedProtocol):
         """Detach the connection, which is closed, from its session and the hub."""
         self._hub.open_tick()
         self._stop_timer()
+        self._stop_first_line()
         self._gone = True
         self.read_gate.close()
         self.write_buffer.clear()
@@ -398,7 +430,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- replies
 
-    def settle(self) -> None:
+    def end_tick(self) -> None:
         """End the tick: handle lines that waited for it, and write what the client is sent."""
         if self.lines:
             self.pump()
@@ -428,23 +460,23 @@ class Connection(asyncio.BufferedProtocol):
         if session.client is self:
             session.flushed()
         if self._timer is not None or not session.named:
-            self._mind_name()
-        # One in the queue of newcomers is called from there. To try it in each turn until then would take a whole core.
+            self._run_name_timer()
+        # The login queue calls a newcomer that waits there. Trying it in each tick until then would take a whole core.
         if self.lines and not session.blocked and not self._hub.lines_held and not self._hub.login_queue.holds(self):
             self._hub.defer(self)
 
-    def check_peer(self) -> None:
+    def check_tcp_peer(self) -> None:
         """Abort the connection if the peer has not acknowledged sent data for too long.
 
-        The hub calls this every `tcp_health.LOOK_SECONDS`. Keep-alive doesn't notice such a peer: it pauses while data
+        The hub calls this every `tcp_health.CHECK_SECONDS`. Keep-alive doesn't notice such a peer: it pauses while data
         is in flight, and the kernel would retransmit for 15 minutes. A peer that is alive and doesn't read is kept.
         """
         if not self.write_buffer.wrote or self._gone:
             return
-        look = tcp_health.look(self._transport.get_extra_info("socket"))
-        self.write_buffer.wrote = look.waiting
-        self._owing = self._owing + 1 if look.owing else 0
-        if self._owing > tcp_health.OWING_LOOKS or look.unresponsive:
+        info = tcp_health.read_tcp_info(self._transport.get_extra_info("socket"))
+        self.write_buffer.wrote = info.waiting
+        self._owing = self._owing + 1 if info.owing else 0
+        if self._owing > tcp_health.OWING_CHECKS or info.unresponsive:
             self._transport.abort()
 
     @property
@@ -486,13 +518,14 @@ class Connection(asyncio.BufferedProtocol):
         self.read_gate.close()
         self._drop_lines()
         self._stop_timer()
+        self._stop_first_line()
         if self._gone:
             return  # a timer would only keep this object alive
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
         self._hub.open_tick()
         self._hub.mark_dirty(self)
 
-    def _mind_name(self) -> None:
+    def _run_name_timer(self) -> None:
         """Run the timer for the name while the session is nameless, and stop it once a name is being claimed."""
         if self.write_buffer.closed:
             return
@@ -505,7 +538,10 @@ class Connection(asyncio.BufferedProtocol):
     def _nameless(self) -> None:
         """Abort, since the time for the name is over, or first handle the lines that arrived in time and wait."""
         self._timer = None
-        if self.lines and not self.write_buffer.behind:
+        if isinstance(self._framer, FirstLine) and self._framer.likely_http:
+            self._hub.open_tick()
+            self._hand_over()  # it has the time of a request
+        elif self.lines and not self.write_buffer.behind:
             self._overdue = True
         else:
             self._hub.counts.hit(Limit.NAME_TIME)
@@ -521,6 +557,11 @@ class Connection(asyncio.BufferedProtocol):
         if self.session.state is State.NAMELESS:
             self._hub.counts.hit(Limit.NAME_TIME)
             self.session.end(Ending.QUIT)
+
+    def _stop_first_line(self) -> None:
+        if self._first_line is not None:
+            self._first_line.cancel()
+            self._first_line = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from relay.config import ConfigError, read_file
+from relay.configuration.config import ConfigError, read_file
 
 if TYPE_CHECKING:  # cryptography is installed only with the extra `auth`
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey

@@ -11,10 +11,13 @@ from relay.protocol.dialects import CLASSIC
 from relay.server.write_buffer import WriteBuffer
 from relay.session.client_connection_interface import ClientConnection
 from relay.session.memory_budget import PLENTY
+from relay.web.dialect import WEB
 
 # Unread replies of one client, in bytes. Above this, its lines aren't read either.
 REPLY_BYTES: Final = 64 * 1024
-# The lines read ahead while a session waits for acknowledgements, because the acknowledgements may be among them.
+# The lines read ahead while a session waits for acknowledgements, because the acknowledgements may be among them. A
+# WebSocket client's messages are read ahead whenever its session waits, because a ping may be among its frames, and a
+# library takes a connection without a pong for dead.
 AHEAD_LINES: Final = 256
 AHEAD_BYTES: Final = 64 * 1024
 # The longest line of a client without a name: the name and a token of 8 KiB. No memory budget covers such a client.
@@ -81,15 +84,23 @@ class ReadGate:
     def _may_read_ahead(self, connection: GatedConnection) -> bool:
         """Return whether to read while lines still wait.
 
-        Further lines stay in the kernel, unless acknowledgements may be among them (while the session is draining), or
-        unless they would merge there (in the classic dialect, where one read is one line).
+        Further lines stay in the kernel, unless acknowledgements may be among them (while the session is draining),
+        unless they would merge there (in the classic dialect, where one read is one line), or unless a ping may be
+        behind them (over WebSocket, while the session is blocked and memory isn't short).
         """
         if not connection.lines:
             return True
-        if not connection.session.draining and connection.write_buffer.dialect is not CLASSIC:
+        if not connection.session.draining and not self._wants_more(connection):
             return False
         most = AHEAD_BYTES if connection.session.named else NAMELESS_BYTES
         return len(connection.lines) <= AHEAD_LINES and connection.line_bytes <= most
+
+    def _wants_more(self, connection: GatedConnection) -> bool:
+        dialect = connection.write_buffer.dialect
+        if dialect is WEB:
+            session = connection.session
+            return session.named and session.blocked and self._hub.memory_budget.allowance >= PLENTY
+        return dialect is CLASSIC
 
     def _reached(self, connection: GatedConnection) -> Limit | None:
         """Return the limit that pauses reading, or None if the connection only waits for its turn."""

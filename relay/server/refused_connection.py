@@ -54,6 +54,7 @@ class RefusedConnection(asyncio.BufferedProtocol):
             self._answered = True
             method = self._first.take().split(maxsplit=1)[0].decode("latin-1")
             self._transport.write(refusal(self._why.status, self._why.reason, method=method))
+            self._transport.write_eof()  # or the client would wait for more
 
     def eof_received(self) -> bool:
         """Have the transport closed."""

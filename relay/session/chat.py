@@ -5,8 +5,8 @@ from typing import Final
 from msgspec import Struct
 
 from relay.protocol.errors import Reason
-from relay.session.message_timestamps import MessageTimestamps
 from relay.session.peer_messages import Ack, Resync, Text
+from relay.session.recent_message_times import RecentMessageTimes
 from relay.session.unacked_messages import UnackedMessages, size
 from relay.shared_types import Party
 
@@ -38,13 +38,13 @@ class Outcomes:
         # An empty deque and an empty OrderedDict would cost every idle client 0.7 KB.
         self.spans: list[_Span] = []
         self._past: dict[str, Reason] | None = None
-        self._times: MessageTimestamps | None = None
+        self._times: RecentMessageTimes | None = None
 
     @property
-    def times(self) -> MessageTimestamps:
+    def times(self) -> RecentMessageTimes:
         """The times of messages that have an outcome, and of messages that were said on another node."""
         if self._times is None:
-            self._times = MessageTimestamps()
+            self._times = RecentMessageTimes()
         return self._times
 
     def when(self, id: int) -> float | None:
@@ -115,7 +115,7 @@ class Chat:
         self.partner = partner
         self.unacked = UnackedMessages()
         self.received = 0  # highest partner id that this side was told
-        self.times = MessageTimestamps()  # the times of the partner's messages that came here, also of those not told
+        self.times = RecentMessageTimes()  # the times of the partner's messages that came here, also of those not told
         self.retold = 0  # highest partner id that may have come with a different time than before
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
@@ -246,9 +246,9 @@ class Chat:
         return self.confirm(last)
 
     @property
-    def unsettled(self) -> tuple[int, list[float]]:
+    def unacked_times(self) -> tuple[int, list[float]]:
         """The highest id without acknowledgement, and the times of the messages up to it."""
-        times = MessageTimestamps()
+        times = RecentMessageTimes()
         for run in self.unacked.runs:
             times.note(run.id, len(run.texts), run.at)
         return times.latest

@@ -54,7 +54,7 @@ class ClientConnection(Protocol):
     def write_buffer(self) -> ClientWriter:
         """The buffer that takes the events for the client."""
 
-    def settle(self) -> None:
+    def end_tick(self) -> None:
         """Handle the waiting lines until the session is blocked, and write the events for the client."""
 
     @property
@@ -64,8 +64,8 @@ class ClientConnection(Protocol):
     def close(self) -> None:
         """Close the connection once everything that was told before has been written."""
 
-    def check_peer(self) -> None:
-        """Close the connection if the kernel says that its peer is gone."""
+    def check_tcp_peer(self) -> None:
+        """Close the connection if the kernel reports that the client's machine doesn't answer any more."""
 
     def called(self) -> None:
         """Note that the waiting lines were written before the next partner was announced, so they aren't for it."""

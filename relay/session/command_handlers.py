@@ -204,14 +204,14 @@ def _leave(session: "Session", command: Leave) -> None:
 
 def _end(session: "Session", command: Command, why: Ending, *last_words: Event) -> None:
     """Give the name back once every message before has its outcome."""
-    if _unsettled(session):
+    if _has_unacked(session):
         session.wait(command)
     else:
         session.part(Reason.QUIT)
         session.end(why, *last_words)
 
 
-def _unsettled(session: "Session") -> bool:
+def _has_unacked(session: "Session") -> bool:
     return session.chat is not None and bool(session.chat.unacked)
 
 
@@ -233,7 +233,7 @@ def _end_of_stream(session: "Session", command: EndOfStream) -> None:
 
 
 def _drain_close(session: "Session", command: DrainClose) -> None:
-    if not _unsettled(session):  # told first: the node may close the connection while the name is being given back
+    if not _has_unacked(session):  # told first: the node may close the connection while the name is being given back
         session.runtime.tell(session, Moving())
     _end(session, command, Ending.DRAINED)
 

@@ -16,7 +16,7 @@ class Drain:
         self._begin = begin
         self._told: set[Session] = set()
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Notify remaining clients; return True when drained."""
         self._begin()
         there = [session for session in self._sessions.values() if not session.away]

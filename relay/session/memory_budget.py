@@ -23,7 +23,7 @@ class MemoryBudget:
     def __init__(self, memory: int) -> None:
         self._bound = memory // 2
         self._few_words = self._bound // 4
-        self.used = 0  # bytes held at the last `look`
+        self.used = 0  # bytes held at the last `share_out`
         self.allowance = PLENTY  # bytes that a window may cost now, including the overhead of its messages
 
     @property
@@ -36,7 +36,7 @@ class MemoryBudget:
         """Bytes that are left of the budget."""
         return self._bound - self.used
 
-    def look(self, held: Iterable[int]) -> None:
+    def share_out(self, held: Iterable[int]) -> None:
         """Share the budget out anew. `held` has the bytes that each client holds."""
         amounts = [amount for amount in held if amount]
         self.used = sum(amounts)

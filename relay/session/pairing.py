@@ -1,12 +1,12 @@
 """The agreement by which two free users become a pair, as one of them sees it.
 
-    caller                                callee
-    Calling   -- Invite -->               Answering (its record is written)
-    Settling  <-- Accept --               Reserved
+    caller                                 callee
+    Calling    -- Invite -->               Answering (its record is written)
+    Confirming <-- Accept --               Reserved
     (its record is written)
-    paired    -- CallConfirmed -->        paired
+    paired     -- CallConfirmed -->        paired
 
-A callee whose client answers calls itself (`incoming_calls`) is asked first, and the caller is told (`Ringing`).
+A callee whose client answers calls itself (`incoming_call_policy`) is asked first, and the caller is told (`Ringing`).
 
 Both sides hold a step only for a bounded time: a caller gives up after `SessionRuntime.call_seconds`, a callee that
 hears nothing gives up after one lease, and either gives up at once when the other's node is known to be dead.
@@ -46,7 +46,7 @@ class Calling(Struct):
     ringing: bool = False  # the callee's client is being asked
 
 
-class Settling(Struct, frozen=True):
+class Confirming(Struct, frozen=True):
     """The caller was accepted and writes its record."""
 
     chat: str
@@ -79,7 +79,7 @@ class Pairing:
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        self.step: Calling | Settling | Answering | Reserved | None = None
+        self.step: Calling | Confirming | Answering | Reserved | None = None
 
     @property
     def promised(self) -> ChatRef | None:
@@ -91,7 +91,7 @@ class Pairing:
         """The id of the other side's node, once a chat is promised."""
         return None if (promised := self.promised) is None else promised.partner.node_id
 
-    def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
+    def _be(self, step: Calling | Confirming | Answering | Reserved | None) -> None:
         self.step = step
         self._session.tie()
 
@@ -138,7 +138,7 @@ class Pairing:
         step = self.step
         if isinstance(step, Calling) and step.ringing:
             return
-        if isinstance(step, Calling | Settling) and step.chat == chat:
+        if isinstance(step, Calling | Confirming) and step.chat == chat:
             if self._session.runtime.crowded:  # a client that is refused tries again, and the crowd grows
                 self._session.runtime.call_later(CROWD_SECONDS, lambda: self._overdue(chat))
                 return
@@ -188,12 +188,12 @@ class Pairing:
         if step.ringing:
             runtime = self._session.runtime
             runtime.call_later(runtime.call_seconds, lambda: self._overdue(mail.chat))
-        self._be(Settling(mail.chat, mail.callee, step.call))
-        self._session.runtime.save(self._session, lambda ok: self._settled(mail.chat, ok))
+        self._be(Confirming(mail.chat, mail.callee, step.call))
+        self._session.runtime.save(self._session, lambda ok: self._record_written(mail.chat, ok))
 
-    def _settled(self, chat: str, ok: bool) -> None:
+    def _record_written(self, chat: str, ok: bool) -> None:
         step = self.step
-        if not isinstance(step, Settling) or step.chat != chat:
+        if not isinstance(step, Confirming) or step.chat != chat:
             return
         if not ok:
             self.withdraw(Reason.LEFT)
@@ -268,14 +268,14 @@ class Pairing:
             return
         self._be(Reserved(chat, step.party, step.call, step.taken))
         session.runtime.post(step.party.node_id, Accept(step.party.canonical_name, chat, session.party))
-        session.runtime.call_later(session.runtime.limits.lease, lambda: self._unsettled(chat))
+        session.runtime.call_later(session.runtime.limits.lease, lambda: self._not_confirmed(chat))
 
-    def _unsettled(self, chat: str) -> None:
+    def _not_confirmed(self, chat: str) -> None:
         if isinstance(self.step, Reserved) and self.step.chat == chat:
             self._take_back(chat, self.step.party, Reason.LOST)
             self._drop()
 
-    def settled(self, mail: CallConfirmed) -> None:
+    def confirmed(self, mail: CallConfirmed) -> None:
         """Begin the chat, because the caller confirmed it."""
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:

@@ -82,7 +82,7 @@ def _typing(session: Session, mail: Typing) -> None:
 
 
 def _call_confirmed(session: Session, mail: CallConfirmed) -> None:
-    session.pairing.settled(mail)
+    session.pairing.confirmed(mail)
 
 
 def _text(session: Session, mail: Text) -> None:
@@ -156,16 +156,16 @@ def _away(session: Session, mail: Away) -> None:
 
 
 def _resync(session: Session, mail: Resync) -> None:
-    chat, runtime, unsettled = session.chat, session.runtime, session.pairing.concerns(mail.chat)
+    chat, runtime, agreeing = session.chat, session.runtime, session.pairing.concerns(mail.chat)
     if session.fallback_chat is not None and session.fallback_chat.id == mail.chat:
         session.postpone(mail)  # handled once it is known whether that chat goes on
         return
-    if chat is None or chat.id != mail.chat or unsettled:
+    if chat is None or chat.id != mail.chat or agreeing:
         reason = session.send_window.outcomes.why(mail.chat)
         runtime.post(
             mail.party.node_id, ChatEnded(mail.party.canonical_name, mail.chat, reason, 0, session.fencing_token)
         )
-        if unsettled:  # the other side has moved in the middle of the agreement, so no side has the chat
+        if agreeing:  # the other side has moved in the middle of the agreement, so no side has the chat
             session.pairing.taken_back()
         return
     if mail.party.fencing_token < chat.partner.fencing_token:

@@ -69,11 +69,11 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
             runtime.post(chat.partner.node_id, ack)
     sync = chat.sync(session.party, reply=True)
     runtime.post(chat.partner.node_id, sync)
-    _look_until_it_answers(session, chat)
+    _find_partner_until_it_answers(session, chat)
     session.later(runtime.limits.reunion, lambda session: _alone(session, claim))
 
 
-def _look_until_it_answers(session: "Session", chat: Chat) -> None:
+def _find_partner_until_it_answers(session: "Session", chat: Chat) -> None:
     """Look the partner up now, and again after each lease in which it hasn't answered.
 
     The watch reports a dead node once, perhaps before this session came to this node. Until the directory can tell that
@@ -81,11 +81,11 @@ def _look_until_it_answers(session: "Session", chat: Chat) -> None:
     """
     known = chat.partner
 
-    def look_again(session: "Session") -> None:
+    def find_again(session: "Session") -> None:
         if session.chat is chat and chat.partner is known:
-            _look_until_it_answers(session, chat)
+            _find_partner_until_it_answers(session, chat)
 
-    look_for_partner(session, chat, lambda session, _: session.later(session.runtime.limits.lease, look_again))
+    find_partner(session, chat, lambda session, _: session.later(session.runtime.limits.lease, find_again))
 
 
 def _stands(session: "Session") -> None:
@@ -107,7 +107,7 @@ def _fall_back(session: "Session", claim: Claim) -> None:
     _reunite(session, claim, chat)
 
 
-def look_for_partner(
+def find_partner(
     session: "Session", chat: Chat, otherwise: Callable[["Session", Located], None] = lambda *_: None
 ) -> None:
     """Look the partner up in the directory, because it may have moved while this session couldn't be told.
@@ -120,9 +120,9 @@ def look_for_partner(
         if session.chat is not chat:
             return
         if chat.partner is not known:  # the partner told us meanwhile where it is, so the answer may be stale
-            look_for_partner(session, chat, otherwise)
+            find_partner(session, chat, otherwise)
         elif isinstance(found, Code):
-            _later(session, chat, lambda session: look_for_partner(session, chat, otherwise))
+            _later(session, chat, lambda session: find_partner(session, chat, otherwise))
         elif found.state is Presence.OFFLINE:
             gone(session, Reason.LOST, 0)
         elif found.node_id != chat.partner.node_id:
@@ -142,7 +142,7 @@ def unknown(session: "Session", chat: Chat, node_id: str) -> None:
     It may have moved on, may be arriving there just now, or may be gone.
     """
     if chat.partner.node_id == node_id:
-        look_for_partner(session, chat, lambda session, _: _ask(session, chat))
+        find_partner(session, chat, lambda session, _: _ask(session, chat))
 
 
 def partner_lost(session: "Session", node_id: str, since: float) -> None:
@@ -179,7 +179,7 @@ def _overdue(session: "Session", chat: Chat, grace_period: int) -> None:
         _overdue(session, chat, grace_period)
 
     if session.chat is chat and chat.away and chat.absences == grace_period:
-        look_for_partner(session, chat, still)
+        find_partner(session, chat, still)
 
 
 def ask_partner_on(session: "Session", node_id: str) -> None:

@@ -612,10 +612,10 @@ class Session:
             partner = self.chat.partner
             self.runtime.post(
                 partner.node_id,
-                UnknownSession(partner.canonical_name, self.chat.id, self.runtime.node_id, *self.chat.unsettled),
+                UnknownSession(partner.canonical_name, self.chat.id, self.runtime.node_id, *self.chat.unacked_times),
             )
             if node_id:
-                self.send_window.outcomes.times.learn(*self.chat.unsettled)
+                self.send_window.outcomes.times.learn(*self.chat.unacked_times)
                 timed, times = self.chat.times.latest
                 said, said_times = self.send_window.outcomes.times.latest
                 self.runtime.post(

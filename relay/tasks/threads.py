@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Threads:
-    """How a thread is started, which may be replaced. Nobody waits for the thread."""
+    """The function that starts a thread, which a simulator replaces. Nobody waits for the thread."""
 
     __slots__ = ("start",)
 

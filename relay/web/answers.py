@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 
+from relay.clock import clocks
+
 # How long a client should wait that found no room, in seconds: some of the others will have gone by then.
 RETRY_SECONDS = 5
 
@@ -13,7 +15,7 @@ def answer(
 ) -> bytes:
     """Return a whole answer. To HEAD it has no body, but tells its size."""
     known = HTTPStatus(status)
-    lines = [f"HTTP/1.1 {status} {known.phrase}", f"Date: {formatdate(usegmt=True)}"]
+    lines = [f"HTTP/1.1 {status} {known.phrase}", f"Date: {formatdate(clocks.wall(), usegmt=True)}"]
     if status != HTTPStatus.NOT_MODIFIED:
         lines += [f"Content-Length: {len(body)}", f"Content-Type: {kind}; charset=utf-8"]
     lines += ["Connection: close", "X-Content-Type-Options: nosniff"]

@@ -18,8 +18,8 @@ _METHOD: Final = rb"[!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}" % METHOD_BYTES
 # The target may be anything, so that a broken request is answered as one, and never is a name.
 _REQUEST_LINE: Final = re.compile(_METHOD + rb"[ \t][^\n]*[ \t]HTTP/[0-9]\.[0-9][ \t]*\r?\n")
 _BEGINNING: Final = re.compile(_METHOD + rb"(?:[ \t]|\Z)")
-# The beginning of a request line that is too long to wait for its end.
-_LONG: Final = re.compile(_METHOD + rb"[ \t]+(/|\*|https?://)")
+# The beginning of a line that can only be a request's: no name is followed by these, and neither is the token of one.
+_LIKELY: Final = re.compile(_METHOD + rb"[ \t]+(/|\*|https?://)")
 
 
 class Speaks(Enum):
@@ -30,14 +30,18 @@ class Speaks(Enum):
     LINES = auto()  # one of the dialects
 
 
-def look(start: bytes) -> Speaks:
-    """Return what a client speaks that sent these bytes first. The answer is the same for any cut of the same bytes."""
-    end = start.find(b"\n", 0, HEAD_BYTES)
-    if end >= 0:
+def look(start: bytes, limit: int = HEAD_BYTES) -> Speaks:
+    """Return what a client speaks that sent these bytes first. The answer is the same for any cut of the same bytes.
+
+    `limit` is the longest line of a client that speaks in lines, in bytes without its end.
+    """
+    likely = _LIKELY.match(start, 0, limit) is not None
+    most = HEAD_BYTES if likely else min(HEAD_BYTES, limit + len(b"\r\n"))
+    if start.find(b"\n", 0, most) >= 0:
         return Speaks.HTTP if _REQUEST_LINE.match(start) else Speaks.LINES
-    if len(start) < HEAD_BYTES:
+    if len(start) < most:
         return Speaks.UNKNOWN if _BEGINNING.match(start) else Speaks.LINES
-    return Speaks.HTTP if _LONG.match(start) else Speaks.LINES
+    return Speaks.HTTP if likely else Speaks.LINES
 
 
 class FirstLine:
@@ -66,7 +70,12 @@ class FirstLine:
 
     def look(self) -> Speaks:
         """Return what the client speaks."""
-        return look(self._rest)
+        return look(self._rest, self.limit)
+
+    @property
+    def likely_http(self) -> bool:
+        """Whether the bytes can only be a request's, even if the line isn't complete."""
+        return _LIKELY.match(self._rest, 0, self.limit) is not None
 
     def take(self) -> bytes:
         """Return all bytes, and keep none."""

@@ -31,6 +31,8 @@ class TrustedProxies:
         if not self._networks or not self.trusts(address):
             return found
         for entry in reversed(",".join(forwarded).split(",")):
+            if not entry.strip():
+                continue  # lists may have empty elements
             parsed = _parse(entry.strip())
             if parsed is None:
                 break

@@ -167,32 +167,35 @@ class MessageFramer:
         """Return the messages that `data` completes, in order."""
         messages: list[bytes] = []
         at, size = 0, len(data)
-        if self._message is None and self._opcode < 0 and not self._head and self.ended is None:
-            # Nearly all messages are one short frame, and nearly all frames come whole.
-            while size - at >= 6 and data[at] == _WHOLE_TEXT:
-                length, start = data[at + 1] ^ _MASKED, at + 6
-                if length == _LONGER and size - at >= 8:
-                    length, start = data[at + 2] << 8 | data[at + 3], at + 8
-                elif length >= _LONGER:
-                    break
-                end = start + length
-                if end > size or length > self.limit:
-                    break
-                message = apply_mask(data[start:end], data[start - 4 : start])
-                if not message.isascii():
-                    try:
-                        message.decode()
-                    except UnicodeDecodeError:
+        while True:
+            if self._message is None and self._opcode < 0 and not self._head and self.ended is None:
+                # Nearly all messages are one short frame, and nearly all frames come whole.
+                while size - at >= 6 and data[at] == _WHOLE_TEXT:
+                    length, start = data[at + 1] ^ _MASKED, at + 6
+                    if length == _LONGER and size - at >= 8:
+                        length, start = data[at + 2] << 8 | data[at + 3], at + 8
+                    elif length >= _LONGER:
                         break
-                messages.append(message)
-                at = end
-        if at < size:
-            self._feed_slowly(data[at:] if at else data, messages)
-        return messages
+                    end = start + length
+                    if end > size or length > self.limit:
+                        break
+                    message = apply_mask(data[start:end], data[start - 4 : start])
+                    if not message.isascii():
+                        try:
+                            message.decode()
+                        except UnicodeDecodeError:
+                            break
+                    messages.append(message)
+                    at = end
+            if at == size or self.ended is not None:
+                return messages
+            at = size - self._feed_slowly(memoryview(data)[at:], messages)
 
-    def _feed_slowly(self, data: bytes, messages: list[bytes]) -> None:
-        """Take frames of any kind, in any pieces."""
-        view = memoryview(data)
+    def _feed_slowly(self, view: memoryview, messages: list[bytes]) -> int:
+        """Take frames of any kind, in any pieces, until the next frame may be a whole message.
+
+        Returns the number of bytes that are left.
+        """
         while self.ended is None and (view or (self._opcode >= 0 and not self._left)):
             if self._opcode < 0:
                 view = self._take_header(view)
@@ -208,6 +211,9 @@ class MessageFramer:
                     self._controlled()
             else:
                 self._take_payload(payload, messages)
+            if self._opcode < 0 and self._message is None:
+                break
+        return len(view)
 
     def _take_header(self, view: memoryview) -> memoryview:
         """Take one more byte of a header, or the rest of it. Returns what is behind."""

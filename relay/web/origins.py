@@ -13,7 +13,7 @@ ANY: Final = "*"
 NULL: Final = "null"
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
-_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\s/@:\[\]?#\\]+))(?::(?P<port>[0-9]{1,5}))?")
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\s/@:\[\]?#\\]+))(?::(?P<port>[0-9]{0,5}))?")
 
 
 class Origin(NamedTuple):
@@ -46,7 +46,13 @@ def _origin(scheme: str, authority: str) -> Origin | None:
     if found is None:
         return None
     port = int(found["port"]) if found["port"] else _PORTS.get(scheme)
-    return Origin(scheme, found["v6"] or found["name"], port)
+    host = found["name"]
+    if host is None:
+        try:
+            host = str(ipaddress.IPv6Address(found["v6"]))
+        except ValueError:
+            return None
+    return Origin(scheme, host, port)
 
 
 def is_loopback(host: str) -> bool:
@@ -55,9 +61,11 @@ def is_loopback(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)  # Python looks into these from 3.13 on
+    return address.is_loopback or (mapped is not None and mapped.is_loopback)
 
 
 class OriginRules:

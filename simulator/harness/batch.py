@@ -1,9 +1,11 @@
 """Many runs, one after the other or several at once, and whether they were worth anything."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from time import process_time
 from typing import Final
 
@@ -17,6 +19,11 @@ from simulator.harness.run import Outcome, run
 
 # With so many runs or more, each fault of the engine and all that is counted must have happened at least once.
 GATED: Final = 40
+
+
+def pace(seconds: float, cpu: float) -> str:
+    """Return how fast virtual time went by, in words, for the seconds of a core that it took."""
+    return f"{seconds:.0f} virtual s in {cpu:.1f} s of a core ({seconds / cpu if cpu else 0.0:.1f} a second)"
 
 
 class Batch(Struct):
@@ -65,11 +72,7 @@ class Batch(Struct):
 
     def lines(self) -> Iterator[str]:
         """Yield the outcome for people."""
-        speed = self.seconds / self.cpu if self.cpu else 0.0
-        yield (
-            f"{self.runs} seeds, {self.seconds:.0f} virtual s in {self.cpu:.0f} s of a core ({speed:.1f} a second),"
-            f" {self.events} events, {self.delivered} messages"
-        )
+        yield f"{self.runs} seeds, {pace(self.seconds, self.cpu)}, {self.events} events, {self.delivered} messages"
         yield "faults: " + (", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items())) or "none")
         yield "seen: " + ", ".join(f"{self.counts[what]} {what}" for what in COUNTED)
         yield from (f"empty: {what} in {self.runs} seeds" for what in self.missing)
@@ -91,6 +94,18 @@ def timed(plan: Plan) -> tuple[Outcome, float]:
     return outcome, process_time() - began
 
 
+def _end_with_parent() -> None:
+    """Have this process of a pool end once the one that started it does, also if that was killed in the middle."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def carry_out(engine: str, plans: Iterable[Plan], jobs: int, tell: Callable[[str], None]) -> Batch:
     """Run all plans, `jobs` at once, and call `tell` with the progress and each failure."""
     batch = Batch(engine)
@@ -108,7 +123,7 @@ def carry_out(engine: str, plans: Iterable[Plan], jobs: int, tell: Callable[[str
         for plan in plans:
             take(*timed(plan))
     else:
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent) as pool:
             for outcome, cpu in pool.map(timed, plans):
                 take(outcome, cpu)
     return batch

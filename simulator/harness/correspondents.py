@@ -13,7 +13,7 @@ from pairchat.events import DeliveryStatus, Message
 from pairchat.receipt import Receipt
 from relay.tools.testbed.waiting import until
 
-PACE_SECONDS: Final = 0.2  # between two texts, on average
+PACE_SECONDS: Final = 0.2  # between two texts, on average, of a plan without calm
 RETRY_SECONDS: Final = (0.1, 0.5)
 SERIAL: Final = "/"
 
@@ -22,7 +22,15 @@ class Correspondent:
     """One of the two. `said` has the receipts of all its texts, and `heard` what the other one said."""
 
     def __init__(
-        self, name: str, partner: str, servers: Sequence[str], rng: Random, acting: Callable[[], bool], *, calls: bool
+        self,
+        name: str,
+        partner: str,
+        servers: Sequence[str],
+        rng: Random,
+        acting: Callable[[], bool],
+        *,
+        calls: bool,
+        calm: float,
     ) -> None:
         self.name = name
         self.said: list[Receipt] = []
@@ -30,6 +38,7 @@ class Correspondent:
         self.sessions = 0  # that began
         self.failures: Counter[str] = Counter()  # that ended a session, by the words for them
         self._partner, self._servers, self._rng, self._acting, self._calls = partner, servers, rng, acting, calls
+        self._pace = PACE_SECONDS * calm
         self._live: list[Receipt] = []  # those of the session that goes on
         self._chat: pairchat.Chat | None = None
 
@@ -75,7 +84,7 @@ class Correspondent:
 
     async def _talk(self, chat: pairchat.Chat) -> None:
         while True:
-            await anyio.sleep(self._rng.expovariate(1 / PACE_SECONDS))
+            await anyio.sleep(self._rng.expovariate(1 / self._pace))
             if not self._acting():
                 await until(self._acting)
             try:

@@ -11,10 +11,10 @@ from typing import Final
 
 import anyio
 
-from relay.redis_client.keys import PARTITIONS, Keys
+from relay.redis_client.keys import Keys
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
-from relay.tools.torture.plan import ALIVE_SECONDS
+from relay.tools.torture.run_settings import ALIVE_SECONDS
 from simulator.harness.databases import Database
 from simulator.harness.machine import NodeProcess
 from simulator.harness.plan import LEASE, Plan
@@ -226,7 +226,7 @@ class Faults:
 
     async def _evict(self, rng: Random) -> None:
         keys = Keys(PREFIX)
-        some = rng.sample(range(PARTITIONS), PARTITIONS // rng.choice((2, 4, 16)))
+        some = rng.sample(range(keys.partitions), keys.partitions // rng.choice((2, 4, 16)))
         self._stage.database.server.evict(keys.partition(number).encode() for number in some)
 
     async def _redis_down(self, rng: Random) -> None:

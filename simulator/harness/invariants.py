@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from relay.directory.record import Record, decode
 from relay.hub.hub import Hub
@@ -54,10 +54,9 @@ class Invariants:
 
     def _living(self) -> Iterator[tuple[NodeProcess, Hub]]:
         for node in self._stage.nodes:
-            hub: Any = getattr(node.node, "_hub", None)
-            if node.alive and hub is not None and node.process is not None:
-                self._hubs[node.process.name] = hub
-                yield node, hub
+            if node.serving and node.node is not None and node.process is not None:
+                self._hubs[node.process.name] = node.node.hub
+                yield node, node.node.hub
 
     def _look(self, node: NodeProcess, hub: Hub) -> None:
         budget = hub.memory_budget

@@ -4,9 +4,9 @@ import signal
 import socket
 from typing import Any, Final
 
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.node import Node
-from relay.process.machine import Machine
+from relay.process.operating_system import OperatingSystem
 from simulator.harness.seams import run_by_anyio
 from simulator.network import Host
 from simulator.process import Process
@@ -14,7 +14,7 @@ from simulator.process import Process
 PORT: Final = 9999
 
 
-class SimulatedMachine(Machine):
+class SimulatedMachine(OperatingSystem):
     """The machine of one simulated process. Signals come through its loop, as they do on a real one."""
 
     def __init__(self, process: Process) -> None:
@@ -31,7 +31,7 @@ class SimulatedMachine(Machine):
     def spare_the_collector(self) -> None:
         """Do nothing: the collector belongs to the whole simulation."""
 
-    async def mind_heap(self) -> None:
+    async def trim_heap(self) -> None:
         """Do nothing: so does the heap."""
 
 
@@ -60,8 +60,7 @@ class NodeProcess:
     @property
     def serving(self) -> bool:
         """Whether clients are served."""
-        notices = getattr(self.node, "_control_messages", None)
-        return self.alive and notices is not None and notices.serving
+        return self.alive and self.node is not None and self.node.serving
 
     def start(self) -> None:
         """Start it. It must not be running."""

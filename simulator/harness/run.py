@@ -16,14 +16,14 @@ from relay.tools.torture.client_driver import ClientDriver, Stranger, User
 from relay.tools.torture.history import History, Kind
 from relay.tools.torture.json_client import JsonClient
 from relay.tools.torture.newcomers import Newcomers
-from relay.tools.torture.plan import ALIVE_SECONDS, RECOVERY_SECONDS
+from relay.tools.torture.run_settings import ALIVE_SECONDS, RECOVERY_SECONDS
 from relay.tools.torture.single_run import KINDS
 from relay.tools.torture.text_client import TextClient
 from simulator.errors import SimulationError
 from simulator.harness.correspondents import Correspondent, wrong
 from simulator.harness.faults import Faults
 from simulator.harness.invariants import LIBRARY, Invariants
-from simulator.harness.plan import ENGINES, GRACE, LEASE, Plan
+from simulator.harness.plan import CALM, ENGINES, GRACE, LEASE, Plan
 from simulator.harness.seams import run_by_anyio
 from simulator.harness.stage import Stage
 from simulator.trace import Trace, TraceHash
@@ -72,6 +72,7 @@ class _Run:
         self._players = client_driver.Stage([node.address for node in stage.nodes], lambda: self.world.now, GRACE)
         names = [f"u{number}" for number in range(self.plan.users)]
         self._users = [self._make(name, KINDS[number % len(KINDS)], names) for number, name in enumerate(names)]
+        self._players.calm = self.plan.calm or self.world.stream("calm").choice(CALM)
         self._pair = self._correspondents()
         self._looks = 0
         self._faults: Faults | None = None
@@ -89,7 +90,9 @@ class _Run:
 
         def make(name: str, partner: str, *, calls: bool) -> Correspondent:
             rng = self.world.stream(f"correspondent {name}")
-            return Correspondent(name, partner, servers, rng, lambda: self._players.acting, calls=calls)
+            return Correspondent(
+                name, partner, servers, rng, lambda: self._players.acting, calls=calls, calm=self._players.calm
+            )
 
         return make("lib0", "lib1", calls=True), make("lib1", "lib0", calls=False)
 
@@ -213,7 +216,7 @@ def run(plan: Plan, trace: Trace | None = None) -> Outcome:
             trace(when, where, what)
 
     outcome = Outcome(plan)
-    with Stage(plan, both) as stage:
+    with Stage(plan, digest if trace is None else both) as stage:
         doing = _Run(stage)
         stage.open()
         people = stage.people.process("people")

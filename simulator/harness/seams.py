@@ -14,7 +14,8 @@ from anyio._core._eventloop import set_current_async_library
 import pairchat.entropy
 from relay.clock import clocks
 from relay.entropy import entropy
-from relay.net.sockets import sockets
+from relay.net.outgoing_sockets import outgoing_sockets
+from relay.redis_client.keys import Keys
 from relay.tasks.threads import threads
 from simulator.errors import RealWorldReached
 from simulator.process import Process
@@ -22,6 +23,9 @@ from simulator.world import World
 
 # How long a call in a thread takes.
 THREAD_SECONDS: Final = 0.001
+# Into how many parts the directory is divided, instead of 1,024. Whoever founds it or looks for what was lost writes or
+# reads each of them, which was half of all the work of a run. Of 32 each shard of a cluster still has ten.
+PARTITIONS: Final = 32
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -101,8 +105,9 @@ def seams(world: World) -> Iterator[None]:
         ),
         (entropy, {"source": randomness}),
         (pairchat.entropy.entropy, {"source": randomness}),
-        (sockets, {"stream": current.stream_socket, "addresses": current.addresses}),
+        (outgoing_sockets, {"stream": current.stream_socket, "addresses": current.addresses}),
         (threads, {"start": current.start}),
+        (Keys, {"partitions": PARTITIONS}),
     ]
     before = [(place, {name: getattr(place, name) for name in new}) for place, new in places]
     try:

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Final
 
-from relay.config import Config
+from relay.configuration.config import Config
 from simulator.harness.databases import Database
 from simulator.harness.diary import diary
 from simulator.harness.machine import PORT, NodeProcess

@@ -1,6 +1,7 @@
 """The answer to INFO. Of its hundreds of fields it has those that clients read, and what one looks for first."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -71,14 +72,17 @@ _SECTIONS: Final[dict[bytes, Callable[["Server"], str]]] = {
 
 def information(server: "Server", names: tuple[bytes, ...]) -> bytes:
     """Return the sections of INFO with these names, or all if there are none. Unknown names are left out."""
+    parts = []
+    for title, section in _sections(names):
+        text = section(server)
+        parts.append(f"{title}{text}\r\n" if text else title)
+    return "\r\n".join(parts).encode()
+
+
+@lru_cache  # each script asks for the same ones
+def _sections(names: tuple[bytes, ...]) -> list[tuple[str, Callable[["Server"], str]]]:
+    """Return the titles of the sections with these names, and what writes each."""
     wanted = {name.lower() for name in names}
     if not wanted or not wanted.isdisjoint(_GROUPS):
         wanted = set(_SECTIONS)
-    parts = []
-    for name, section in _SECTIONS.items():
-        if name in wanted:
-            text = section(server)
-            parts.append(
-                f"# {name.decode().capitalize()}\r\n{text}\r\n" if text else f"# {name.decode().capitalize()}\r\n"
-            )
-    return "\r\n".join(parts).encode()
+    return [(f"# {name.decode().capitalize()}\r\n", _SECTIONS[name]) for name in _SECTIONS if name in wanted]

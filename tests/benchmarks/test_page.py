@@ -11,6 +11,7 @@ from benchmarks.measure import Figures, Load
 from benchmarks.runs import Findings, Sitting
 from benchmarks.tls import Figures as TlsFigures
 from benchmarks.tls import Secured, Turns
+from benchmarks.web import Web
 
 ONE = Figures(Load(100), 1000, 2048, rate=12_345, p50=1, p90=2, p99=3.25, p999=4, cpu_us=17.5, redis_us=2, commands=0.5)
 
@@ -34,7 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def written(folder: Path) -> str:
     ours = Findings(date="2026-01-02", single={"one": ONE, "idle": ONE}, curve=[ONE], growth=[ONE])
     gone = Findings(date="2026-01-02", complaint="not there: npm: no route | to\nhost")
-    page.write(Sitting("Some CPU, 2 cores", {"NATS": "2"}, systems={"relay-json": ours, "socketio": gone}), SECURED)
+    page.write(
+        Sitting("Some CPU, 2 cores", {"NATS": "2"}, systems={"relay-json": ours, "socketio": gone}), Web(), SECURED
+    )
     return (folder / "benchmarks.md").read_text()
 
 
@@ -61,7 +64,7 @@ def test_tls_stands_beside_the_same_without_it_and_a_run_with_another_limit_is_m
     ("secured", "said"), [(Secured(), "not run"), (Secured(complaint="there is no openssl"), "there is no openssl")]
 )
 def test_tls_that_was_not_measured_is_reported(folder: Path, secured: Secured, said: str) -> None:
-    page.write(Sitting(), secured)
+    page.write(Sitting(), Web(), secured)
     assert f"Not measured: {said}." in (folder / "benchmarks.md").read_text()
 
 

@@ -81,8 +81,10 @@ def visit(browser: Browser, guests: Guests) -> Iterator[Visit]:
     visitors: list[Visitor] = []
     contexts: list[BrowserContext] = []
 
-    def visit(node: Node, name: str = "", **options: object) -> Visitor:
+    def visit(node: Node, name: str = "", script: str = "", **options: object) -> Visitor:
+        """`script` runs before the page's own."""
         contexts.append(browser.new_context(**options))  # type: ignore[arg-type]
+        contexts[-1].add_init_script(script)
         contexts[-1].set_default_timeout(3000 * PATIENCE)
         visitors.append(Visitor(contexts[-1].new_page(), node))
         if name:

@@ -31,6 +31,13 @@ CUT = """() => [...document.querySelectorAll("#log .text")].map((one) => {
   const end = one.closest("#log").getBoundingClientRect().right;
   return [range, one].map((box) => box.getBoundingClientRect().right > end);
 })"""
+# A browser that blocks cookies, and one whose storage is full.
+NO_STORAGE = """
+Object.defineProperty(window, "sessionStorage", {
+  get() { throw new DOMException("access is denied for this document", "SecurityError"); },
+});
+"""
+NO_ROOM = """Storage.prototype.setItem = () => { throw new DOMException("no room", "QuotaExceededError"); };"""
 MARKS = HOSTILE.index("Z\u0310\u034a" + "\u0489" * 300)  # one character for a browser, which can't break it
 SMALL: dict[str, Any] = {"viewport": {"width": 320, "height": 568}}
 
@@ -117,6 +124,27 @@ def test_offline_is_said_and_what_is_written_then_arrives_later(visit: Visit, pa
     alice.is_connected()
     bob.hears("from the tunnel")
     alice.is_told("from the tunnel")
+
+
+def test_a_browser_that_blocks_storage_keeps_the_chat_as_long_as_the_page(visit: Visit, pair: list[Node]) -> None:
+    alice, bob = two(visit, pair, script=NO_STORAGE)
+    alice.say("hi bob")
+    bob.hears("hi bob")
+    alice.is_told("hi bob")
+    alice.at("#text").fill("not yet sent")
+    alice.page.reload()
+    expect(alice.at("#name")).to_be_focused()
+    expect(alice.at("#problem")).to_be_empty()
+    expect(bob.at("#log .note").last).to_have_text("alice has gone.")
+    alice.enter("alice")
+    alice.meet(bob, "bob")
+
+
+def test_a_browser_without_room_says_so_and_the_chat_goes_on(visit: Visit, pair: list[Node]) -> None:
+    alice, bob = two(visit, pair, script=NO_ROOM)
+    alice.say("hi bob", "and more")
+    bob.hears("hi bob", "and more")
+    alice.is_told("hi bob", "and more")
 
 
 def test_of_a_page_in_two_tabs_the_later_one_has_the_session_and_the_other_stops(

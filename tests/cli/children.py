@@ -5,9 +5,11 @@ process of its own all the same, with real streams, signals and an exit status.
 """
 
 import fcntl
+import gc
 import json
 import os
 import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -154,37 +156,65 @@ def _measured() -> ModuleType | None:
 
 
 def serve(orders: socket.socket) -> None:
-    """Fork for each order, and once more for the process that waits for it."""
+    """Fork for each order, and report how each process ends."""
+    import anyio
+
     import pairchat.cli
     import pairchat.screen  # noqa: F401  imported once, for all
 
+    # Likewise what a program would only import later: asyncio's side of anyio, and the encoding of host names.
+    anyio.run(anyio.sleep, 0)
+    "localhost".encode("idna")
+    # A collection in a child would write to each object that it shares with this process, and so copy all of them.
+    gc.collect()
+    gc.freeze()
     orders.send(b"ready")
-    while True:
-        order, streams, _, _ = socket.recv_fds(orders, 1 << 20, 4)
-        with suppress(ChildProcessError):  # the children are waited for, so that their time counts as that of the tests
-            while os.waitpid(-1, 0 if not order else os.WNOHANG)[0]:
-                pass
-        if not order:
-            return
-        if os.fork() == 0:
-            orders.close()
-            _report(json.loads(order), streams)
-        for fd in streams:
-            os.close(fd)
+    ready = selectors.DefaultSelector()
+    ready.register(orders, selectors.EVENT_READ)
+    while ready.get_map():
+        for key, _ in ready.select():
+            if key.fileobj is not orders:
+                _report_end(ready, key)
+                continue
+            order, streams, _, _ = socket.recv_fds(orders, 1 << 20, 4)
+            if order:
+                _start(ready, json.loads(order), streams)
+            else:  # those that still run are waited for, so that their time counts as that of the tests
+                ready.unregister(orders)
 
 
-def _report(order: dict[str, Any], streams: list[int]) -> NoReturn:
-    """Start the ordered process, and report its id and how it ends."""
+def _start(ready: selectors.BaseSelector, order: dict[str, Any], streams: list[int]) -> None:
+    """Start the ordered process, and report its id."""
     *inherited, reports = streams
     pid = os.fork()
     if pid == 0:
         os.close(reports)
+        _forget(ready)
         _become(order, inherited)
-    for fd in (0, 1, *inherited):  # otherwise nobody would see the end of its output
+    for fd in inherited:  # otherwise nobody would see the end of its output
         os.close(fd)
+    ready.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, reports))
     os.write(reports, f"{pid}\n".encode())
-    os.write(reports, f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n".encode())
-    os._exit(0)  # private: no module may clean up what the parent still uses
+
+
+def _forget(ready: selectors.BaseSelector) -> None:
+    """Close what belongs to the process that forks, and to other processes that it has forked."""
+    for key in ready.get_map().values():
+        os.close(key.fd)
+        if key.data is not None:
+            os.close(key.data[1])
+    ready.close()
+
+
+def _report_end(ready: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    """Report how a process has ended."""
+    pid, reports = key.data
+    ready.unregister(key.fd)
+    os.close(key.fd)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with suppress(BrokenPipeError):  # nobody wants to know it
+        os.write(reports, f"{status}\n".encode())
+    os.close(reports)
 
 
 def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:

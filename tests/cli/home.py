@@ -14,9 +14,9 @@ class Home:
 
     def environment(self, server: str, **more: str) -> dict[str, str]:
         """Return the variables of a process with this home. Without a `server` its settings may name one."""
-        ours = {key: value for key, value in os.environ.items() if not key.startswith(("PAIRCHAT_", "XDG_"))}
+        kept = {key: value for key, value in os.environ.items() if not _is_ours(key)}
         where = {"PAIRCHAT_SERVER": server} if server else {}
-        return ours | {"HOME": str(self.path), **where, **more}
+        return kept | {"HOME": str(self.path), **where, **more}
 
     def sessions(self) -> list[Path]:
         """Return the files of saved sessions."""
@@ -25,3 +25,8 @@ class Home:
     def close(self) -> None:
         """Remove the folder."""
         self._folder.cleanup()
+
+
+def _is_ours(variable: str) -> bool:
+    """Return True if `pairchat` would read the variable."""
+    return variable.startswith(("PAIRCHAT_", "XDG_")) or variable.lower().endswith("_proxy")

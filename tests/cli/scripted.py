@@ -133,6 +133,15 @@ class ScriptedNode:
         """Speak TLS from now on."""
         self._tls = tls
 
+    def nobody_else_came(self) -> bool:
+        """Whether there is no client that was not accepted."""
+        self._socket.setblocking(False)
+        try:
+            self.accept_bare()
+        except BlockingIOError:
+            return True
+        return False
+
     def stop_listening(self) -> None:
         """Refuse further connections."""
         self._socket.close()

@@ -5,9 +5,10 @@ from base64 import b64decode
 import pytest
 
 from pairchat.screen.attention import Notify, choose, sequence
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("environment", "chosen"),
     [
         ({"TERM": "xterm-kitty"}, Notify.OSC99),

@@ -18,6 +18,7 @@ from pairchat.settings_file import read
 from pairchat.tls_setup import client_context
 from tests.cli.piped import Start
 from tests.support.certificates import Authority
+from tests.support.rows import each_row
 
 NAMED: dict[str, Callable[[str], object]] = {
     "settings": lambda file: read(Path(file), must_exist=True),
@@ -34,7 +35,7 @@ def pipe(tmp_path: Path) -> Path:
     return tmp_path / "pipe"
 
 
-@pytest.mark.parametrize("what", NAMED)
+@each_row("what", NAMED)
 def test_a_file_without_end_is_refused(what: str) -> None:
     with pytest.raises(BadSettings, match=f"^can't read /dev/zero: it is longer than {MAX_FILE_BYTES} bytes$"):
         NAMED[what]("/dev/zero")

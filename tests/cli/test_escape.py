@@ -2,14 +2,14 @@
 
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pairchat.escape import escape, lines, word
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("hostile", "shown"),
     [
         ("\x1b[2J", r"\x1b[2J"),  # CSI
@@ -27,7 +27,7 @@ def test_what_steers_a_terminal_is_shown_instead(hostile: str, shown: str) -> No
     assert escape(hostile) == shown
 
 
-@pytest.mark.parametrize("harmless", ["plain", "tab\there", "張三 שלום", "👩‍👩‍👧", "e\u0301", "back\\slash"])
+@each_row("harmless", ["plain", "tab\there", "張三 שלום", "👩‍👩‍👧", "e\u0301", "back\\slash"])
 def test_ordinary_text_stays_as_it_is(harmless: str) -> None:
     assert escape(harmless) == harmless
 

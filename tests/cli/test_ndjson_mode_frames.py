@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import get_args
 
-import pytest
 from msgspec import Struct
 from msgspec.structs import fields
 
@@ -12,6 +11,7 @@ from pairchat.events import DeliveryStatus, Event, Outgoing, Settled
 from pairchat.ndjson_mode import frame_of
 from relay.protocol.json_frames import NodeFrame
 from tests.golden.samples import samples
+from tests.support.rows import each_row
 
 # The fields of each frame of a node, by its type.
 FRAMES = {frame.__struct_config__.tag: {field.encode_name for field in fields(frame)} for frame in get_args(NodeFrame)}
@@ -32,7 +32,7 @@ def of_kind(kind: type[Struct]) -> Iterator[Event]:
             yield event
 
 
-@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
+@each_row("kind", get_args(Event), ids=lambda kind: kind.__name__)
 def test_an_event_is_written_as_the_frame_of_the_node(kind: type[Struct]) -> None:
     for event in of_kind(kind):
         frame = frame_of(event)

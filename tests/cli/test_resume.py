@@ -20,6 +20,7 @@ from pairchat import (
 from pairchat.saved_session import BadMemory, Said, SessionState, decode, encode
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, error, joined, said
+from tests.support.rows import each_row
 
 HELLO = b'{"type":"hello","v":1,"name":"alice","acks":true'
 BACK = (WELCOME % ("alice", 256, 1_048_576, 30)).encode().replace(b'"resumed":false', b'"resumed":true') + b"\n"
@@ -285,7 +286,7 @@ def test_there_is_nothing_to_remember_without_a_session() -> None:
     assert protocol.memory is None
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"name":"a","token":"t","version":2}', b"[" * 100_000])
+@each_row("data", [b"", b"[]", b"\xff", b'{"name":"a","token":"t","version":2}', b"[" * 100_000])
 def test_what_is_no_memory_is_refused(data: bytes) -> None:
     with pytest.raises(BadMemory):
         decode(data)

@@ -25,10 +25,11 @@ from pairchat import (
 )
 from pairchat.frame_decoder import MAX_NODE_LINE
 from pairchat.frame_handlers import _HANDLERS  # private: the table itself is what is tested
-from relay.config import MAX_LINE_BYTES
+from relay.configuration.config import MAX_LINE_BYTES
 from relay.protocol.json_frames import NodeFrame
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, code, error, joined
+from tests.support.rows import each_row
 
 # --- the name
 
@@ -126,7 +127,7 @@ def test_a_call_is_answered_by_the_pairing() -> None:
     assert protocol.partner == "bob"
 
 
-@pytest.mark.parametrize("refusal", ["no_such_user", "busy", "away", "self_chat", "unavailable", "name_invalid"])
+@each_row("refusal", ["no_such_user", "busy", "away", "self_chat", "unavailable", "name_invalid"])
 def test_a_call_is_refused_with_the_code(refusal: str) -> None:
     protocol = joined()
     call = protocol.call("bob")
@@ -293,9 +294,7 @@ def test_a_new_chat_counts_the_partners_ids_anew() -> None:
 # --- bytes
 
 
-@pytest.mark.parametrize(
-    "line", [b"OK\n", b"HTTP/1.1 400 Bad Request\r\n", b"[]\n", b'{"type":"msg"}\n', b"\xff\n", b"{}\n"]
-)
+@each_row("line", [b"OK\n", b"HTTP/1.1 400 Bad Request\r\n", b"[]\n", b'{"type":"msg"}\n', b"\xff\n", b"{}\n"])
 def test_what_is_no_relay_is_noticed(line: bytes) -> None:
     with pytest.raises(NotARelay, match="does not answer like a relay"):
         joined().feed(line)

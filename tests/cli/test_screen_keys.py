@@ -8,6 +8,7 @@ from pairchat.screen.input_line import _Names  # private: a terminal shows compl
 from pairchat.screen.theme import Theme, background
 from tests.cli.chatting import CTRL_C, ENTER, Open, a_text, paired, said
 from tests.cli.scripted import PING, PONG, ScriptedNode
+from tests.support.rows import each_row
 
 
 def test_a_line_of_nothing_but_blanks_is_not_sent(node: ScriptedNode, terminal: Open) -> None:
@@ -28,7 +29,7 @@ def test_enter_takes_what_was_completed_and_sends_nothing(node: ScriptedNode, te
     peer.expect({"type": "to", "name": "carol"}, PING)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "offered"),
     [
         ("bo", ["bob: "]),

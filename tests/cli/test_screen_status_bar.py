@@ -7,7 +7,7 @@ import pytest
 
 from pairchat import Chat
 from pairchat.screen.status_bar import Partner, StatusBar
-from pairchat.screen.text_width import columns
+from pairchat.screen.wrap_and_fit import columns
 
 
 class Online:

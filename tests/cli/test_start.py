@@ -15,7 +15,11 @@ SCREEN = "import pairchat.screen"
 
 
 @pytest.mark.parametrize(
-    ("code", "unused"), [(PIPE, ("pydantic", "prompt_toolkit", "rich")), (SCREEN, ("typer", "rich"))]
+    ("code", "unused"),
+    [
+        (PIPE, ("pydantic", "prompt_toolkit", "rich", "websockets", "h11", "urllib.request")),
+        (SCREEN, ("typer", "rich", "websockets", "h11")),
+    ],
 )
 def test_nothing_slow_is_imported_in_vain(code: str, unused: tuple[str, ...]) -> None:
     report = f"import atexit, sys; atexit.register(lambda: print([n for n in {unused} if n in sys.modules])); {code}"

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from prompt_toolkit.utils import _CHAR_SIZES_CACHE  # private: it is the cache of a library, which shows it nowhere
 
-from pairchat.screen.entry_rows import Look, rows
+from pairchat.screen.entry_rows import DrawingOptions, rows
 from pairchat.screen.transcript import DRAWN, KEPT, KEPT_TEXT, Kind, Transcript
 
 NOW = datetime(2026, 11, 30)
@@ -35,12 +35,12 @@ def test_the_oldest_go_where_they_are_too_long_but_for_the_latest() -> None:
 def test_rows_are_kept_of_the_latest_only() -> None:
     history = Transcript()
     for number in range(2 * DRAWN):
-        rows(history.text("bob", str(number), NOW), Look(80, 8, ""))
+        rows(history.text("bob", str(number), NOW), DrawingOptions(80, 8, ""))
     drawn = [entry for entry in history.entries if entry.drawn is not None]
     assert drawn == history.entries[-DRAWN:]
 
 
 def test_no_text_is_remembered_for_its_width() -> None:
     history = Transcript()
-    rows(history.text("bob", "words that nobody says twice 日本", NOW), Look(80, 8, ""))
+    rows(history.text("bob", "words that nobody says twice 日本", NOW), DrawingOptions(80, 8, ""))
     assert not [text for text in _CHAR_SIZES_CACHE if text in ("nobody", "twice", "words that nobody says twice 日本")]

@@ -1,13 +1,12 @@
 """The core of the Python library does what the test vectors say, which hold for the JavaScript client too."""
 
-import pytest
-
 from tests.cli.vectors import COMES, Player, load
+from tests.support.rows import each_row
 
 CASES = load()
 
 
-@pytest.mark.parametrize("case", CASES)
+@each_row("case", CASES)
 def test_the_core_does_what_the_vector_says(case: str) -> None:
     player = Player()
     for number, step in enumerate(CASES[case]):

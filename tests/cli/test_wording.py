@@ -20,12 +20,13 @@ from pairchat.errors import (
 from pairchat.events import Bye, DeliveryStatus, Event, Lost, Message, Moving, Outgoing, Presence, Settled, Typing
 from pairchat.wording import Exit, exit_status, moment, notice
 from tests.golden.samples import samples
+from tests.support.rows import each_row
 
 # Events without a notice: a text, the answer to `/who`, the status bar, a move that nobody notices, and two ends.
 SILENT = {Message, Presence, Typing, Moving, Lost, Bye}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "status"),
     [
         (BadServer("x"), Exit.USAGE),
@@ -43,9 +44,7 @@ def test_every_error_has_its_status(error: PairchatError, status: Exit) -> None:
     assert exit_status(error) is status
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in get_args(Event) if kind is not Settled], ids=lambda kind: kind.__name__
-)
+@each_row("kind", [kind for kind in get_args(Event) if kind is not Settled], ids=lambda kind: kind.__name__)
 def test_every_event_has_its_words_or_needs_none(kind: type[Struct]) -> None:
     words = [notice(event) for _, event in samples(kind) if isinstance(event, Event)]
     assert any(words) is (kind not in SILENT)
@@ -60,7 +59,7 @@ def test_a_time_is_shown_as_one_of_this_machine() -> None:
     assert moment(1795404840.1) == datetime.fromtimestamp(1795404840.1)
 
 
-@pytest.mark.parametrize("at", [1e300, -1e300, 1e16, float("inf"), float("nan")])
+@each_row("at", [1e300, -1e300, 1e16, float("inf"), float("nan")])
 def test_a_time_that_there_is_not_is_now(at: float) -> None:
     """A node may send any time, and the text must still be shown."""
     assert abs(moment(at) - datetime.now()) < timedelta(minutes=1)

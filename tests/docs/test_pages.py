@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import typer
 
 from pairchat.cli import app as pairchat_app
 from relay.cli import app as relay_app
+from tests.support.rows import each_row
 from tools.docsite import FROM_ROOT, place, targets, without_code
 from tools.docsite import is_elsewhere as elsewhere
 
@@ -83,7 +83,7 @@ def known() -> dict[tuple[str, ...], set[str]]:
     return found | {("relay",): options(relay), ("pairchat",): options(typer.main.get_command(pairchat_app))}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=of_page)
+@each_row("page", PAGES, ids=of_page)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in targets(page.read_text(encoding="utf-8")):
         path, _, anchor = target[0].partition("#")
@@ -94,7 +94,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(file), target[0]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name in OWN_FILES], ids=of_page)
+@each_row("page", [page for page in PAGES if page.name in OWN_FILES], ids=of_page)
 def test_every_file_that_is_named_exists(page: Path) -> None:
     named = [line for line in code(page) if FILE.fullmatch(line)]
     assert named
@@ -120,7 +120,7 @@ def test_every_page_is_in_the_site_once() -> None:
     assert sorted(listed(site["nav"])) == expected
 
 
-@pytest.mark.parametrize("page", PAGES, ids=of_page)
+@each_row("page", PAGES, ids=of_page)
 def test_every_make_target_exists(page: Path) -> None:
     there = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for line in code(page):
@@ -135,7 +135,7 @@ def test_make_help_tells_every_target() -> None:
     assert re.findall(r"^([a-z-]+):.*## .+$", makefile, re.MULTILINE) == phony.split()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=of_page)
+@each_row("page", PAGES, ids=of_page)
 def test_every_command_and_option_exists(page: Path) -> None:
     for line in code(page):
         for words in [*commands(line, "relay"), *commands(line, "pairchat")]:
@@ -147,7 +147,7 @@ def test_every_command_and_option_exists(page: Path) -> None:
                 assert ("relay", words[1]) in known(), line
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "decisions"], ids=of_page)
+@each_row("page", [page for page in PAGES if page.parent.name != "decisions"], ids=of_page)
 def test_every_option_that_is_named_is_somebodys(page: Path) -> None:
     everybodys = set().union(*known().values()) | FOREIGN
     for line in code(page):

@@ -10,6 +10,7 @@ import pytest
 from relay.protocol.json_frames import ClientFrame, NodeFrame
 from relay.session.peer_messages import Mail
 from relay.session.session import NAMED, TRANSITIONS, State, Transition
+from tests.support.rows import each_row
 from tools import pictures
 
 
@@ -46,7 +47,7 @@ def test_no_module_of_a_package_is_left_out() -> None:
             assert module.stem == "__init__" or module.stem in drawn, module
 
 
-@pytest.mark.parametrize(("file", "function"), [step[:2] for step in (*pictures.SENDING, *pictures.RECEIVING)])
+@each_row(("file", "function"), [step[:2] for step in (*pictures.SENDING, *pictures.RECEIVING)])
 def test_the_trip_goes_through_functions_that_exist(file: str, function: str) -> None:
     body: list[ast.stmt] = ast.parse((pictures.ROOT / "relay" / file).read_text(encoding="utf-8")).body
     for name in function.split("."):
@@ -71,7 +72,7 @@ def test_the_states_are_drawn_with_every_transition_of_the_table() -> None:
     assert drawn.count(pictures.PURE) == len(NAMED) + 1, "the states with a name, and the legend"
 
 
-@pytest.mark.parametrize("step", pictures.RESUME, ids=lambda step: step.what)
+@each_row("step", pictures.RESUME, ids=lambda step: step.what)
 def test_each_step_of_a_resume_is_something_that_there_is_and_fits(step: pictures.Step) -> None:
     scripts = {file.stem for file in (pictures.ROOT / "relay" / "directory" / "scripts").glob("*.lua")}
     known = {

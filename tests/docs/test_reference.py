@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 import pairchat
+from tests.support.rows import each_row
 from tools import reference
 
 PAGE = reference.PAGE.read_text(encoding="utf-8")
@@ -14,7 +15,7 @@ def test_the_page_is_up_to_date() -> None:
     assert reference.page() == PAGE, "run `make reference`"
 
 
-@pytest.mark.parametrize("name", pairchat.__all__)
+@each_row("name", pairchat.__all__)
 def test_each_published_name_is_in_it(name: str) -> None:
     value = getattr(pairchat, name)
     is_type = not inspect.isclass(value) and not inspect.isfunction(value)

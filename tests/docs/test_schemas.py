@@ -11,6 +11,7 @@ from relay.names import parse
 from relay.protocol.json_frames import MAX_ID, MAX_REF, BadFrame, decode_client, decode_node
 from relay.server.auth import TOKEN_CHARACTERS
 from tests.relay.protocol.test_json_frames import CLIENT, NODE
+from tests.support.rows import each_row
 from tools import schemas
 
 # Values that replace a field's own value: each type, and both sides of each bound.
@@ -63,17 +64,17 @@ def test_each_is_a_schema(of_client: bool) -> None:
     Draft202012Validator.check_schema(validator(of_client).schema)
 
 
-@pytest.mark.parametrize("line", [line for _, line in CLIENT])
+@each_row("line", [line for _, line in CLIENT])
 def test_each_frame_of_a_client_is_valid(line: bytes) -> None:
     assert fits(line)
 
 
-@pytest.mark.parametrize("line", [line for _, line in NODE])
+@each_row("line", [line for _, line in NODE])
 def test_each_frame_of_a_node_is_valid(line: bytes) -> None:
     assert fits(line, of_client=False)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         "[]",
@@ -97,7 +98,7 @@ def test_what_is_no_frame_of_a_client_is_not_valid(line: str) -> None:
     assert not fits(line)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         '{"type":"hello","v":1,"name":"alice"}',
@@ -117,7 +118,7 @@ def test_unknown_fields_and_null_for_an_optional_field_are_valid(line: str) -> N
     assert fits(line)
 
 
-@pytest.mark.parametrize("line", [line for _, line in CLIENT])
+@each_row("line", [line for _, line in CLIENT])
 def test_a_node_reads_exactly_what_is_valid(line: bytes) -> None:
     """A name and a proof are checked after the frame was read, so their bounds have separate tests."""
     frame = json.loads(line)
@@ -126,7 +127,7 @@ def test_a_node_reads_exactly_what_is_valid(line: bytes) -> None:
         assert check.is_valid(other) == is_read(decode_client, other), other
 
 
-@pytest.mark.parametrize("line", [line for _, line in NODE])
+@each_row("line", [line for _, line in NODE])
 def test_a_client_reads_exactly_what_is_valid(line: bytes) -> None:
     frame = json.loads(line)
     check = validator_of_type(False, frame["type"])

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
-from relay.web.door import Door
 from relay.web.first_line import HEAD_BYTES, Speaks, look
 from relay.web.forwarded import TrustedProxies
 from relay.web.frames import MessageFramer, text_frame
 from relay.web.head import BadHead, HeadReader
 from relay.web.origins import OriginRules
 from relay.web.page_files import made
+from relay.web.responder import HttpResponder
 from tests.fuzz.shapes import cut, joined
 from tests.support.web import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, handshake, heard
 
@@ -149,6 +149,13 @@ def test_any_bytes_mean_the_same_however_they_are_cut(data: bytes, cuts: list[in
     assert read(cut(data, cuts)).told == read([data]).told
 
 
+@given(st.lists(whole_frames | texts | texts | texts, max_size=20).map(joined), CUTS)
+def test_the_short_way_and_the_long_one_lead_to_the_same(data: bytes, cuts: list[int]) -> None:
+    """Byte by byte no frame takes the short one."""
+    bytewise = [data[at : at + 1] for at in range(len(data))]
+    assert read(cut(data, cuts)).told == read(bytewise).told
+
+
 @given(st.lists(st.binary(max_size=400), max_size=3))
 def test_what_a_node_writes_the_library_reads(texts: list[bytes]) -> None:
     client = Protocol(Side.CLIENT)
@@ -194,15 +201,15 @@ heads = st.one_of(
 )
 
 
-@given(first_lines | st.binary(max_size=40), CUTS)
-def test_a_first_line_is_taken_for_the_same_however_it_is_cut(line: bytes, cuts: list[int]) -> None:
+@given(first_lines | st.binary(max_size=40), CUTS, st.sampled_from([1, 5, 20, HEAD_BYTES]))
+def test_a_first_line_is_taken_for_the_same_however_it_is_cut(line: bytes, cuts: list[int], limit: int) -> None:
     so_far, told = b"", []
     for piece in cut(line, cuts):
         so_far += piece
-        told.append(look(so_far))
+        told.append(look(so_far, limit))
     decided = [speaks for speaks in told if speaks is not Speaks.UNKNOWN]
     assert len(set(decided)) <= 1, "it is never taken back"
-    assert not line or told[-1] is look(line)
+    assert not line or told[-1] is look(line, limit)
 
 
 def head_of(pieces: list[bytes]) -> Any:
@@ -226,13 +233,15 @@ def test_a_head_is_read_the_same_however_it_is_cut(data: bytes, cuts: list[int])
 @given(heads, st.booleans(), st.sampled_from(["127.0.0.1", "192.0.2.1", ""]))
 def test_every_head_has_an_answer(data: bytes, paged: bool, address: str) -> None:
     page = {"/": made(b"x", "html")} if paged else None
-    door = Door(OriginRules(["https://x"], loopback=True, siblings=(1,)), TrustedProxies(["192.0.2.0/24"]), page)
+    responder = HttpResponder(
+        OriginRules(["https://x"], loopback=True, siblings=(1,)), TrustedProxies(["192.0.2.0/24"]), page
+    )
     try:
         head = HeadReader().feed(data) if data else None
     except BadHead as error:
         assert error.status in (400, 431, 501, 505)
         return
     if head is not None:
-        reply = door.reply(head, address, lambda: None)
+        reply = responder.reply(head, address, lambda: None)
         assert reply.data.startswith(f"HTTP/1.1 {reply.status} ".encode())
-        assert door.proxies.client(address, head.all("x-forwarded-for")) is not None
+        assert responder.proxies.client(address, head.all("x-forwarded-for")) is not None

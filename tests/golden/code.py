@@ -26,6 +26,7 @@ from relay import logs
 from relay.bus.reliable_link import Kind, pack, unpack
 from relay.cli import FAILURE_STATUS, USAGE_STATUS
 from relay.cli import app as relay_app
+from relay.configuration.options import VARIABLES
 from relay.directory import record
 from relay.metrics import Counts
 from relay.names import parse
@@ -33,7 +34,6 @@ from relay.observe import status_report
 from relay.observe.probe_server import Page, Probes
 from relay.observe.prometheus_page import Reading, families
 from relay.observe.session_stats import Tally
-from relay.options import VARIABLES
 from relay.protocol import errors
 from relay.protocol.commands_and_events import Event, Malformed, Refused
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect
@@ -160,9 +160,9 @@ KEYS_SHOWN: Final = {"everyone", "nodes", "place", "partition", "called", "lease
 
 
 def keys_made() -> set[str]:
-    """Return the methods that make keys."""
+    """Return what makes keys, or is one."""
     made = Keys("relay")
-    return {word for word in dir(made) if not word.startswith("_")}
+    return {word for word in dir(made) if not word.startswith("_") and word != "partitions"}
 
 
 def scripts() -> Iterator[tuple[str, bytes, str]]:

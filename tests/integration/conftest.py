@@ -79,9 +79,12 @@ def node(nodes: list[Node]) -> Node:
     return nodes[0]
 
 
-@pytest.fixture(params=["same node", "two nodes"])
+@pytest.fixture(params=[pytest.param("same node", marks=pytest.mark.slow), "two nodes"])
 def places(request: pytest.FixtureRequest, nodes: list[Node]) -> tuple[Node, Node]:
-    """The places of two people: what holds on one node holds across two."""
+    """The places of two people: what holds on one node holds across two.
+
+    tests/relay holds it for both without sockets, and tests with `node` have both people on one.
+    """
     return (nodes[0], nodes[0]) if request.param == "same node" else (nodes[0], nodes[1])
 
 

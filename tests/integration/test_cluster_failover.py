@@ -93,7 +93,7 @@ def check(swarm: Swarm) -> None:
     assert sum(program.drops for program in swarm.programs) == 0
 
 
-@pytest.mark.parametrize("fault", [killed, frozen])
+@pytest.mark.parametrize("fault", [killed, pytest.param(frozen, marks=pytest.mark.slow)])
 def test_each_primary_that_fails_loses_no_message_and_no_name(
     cluster: RedisCluster, start_node: StartNode, prefix: str, fault: Callable[[RedisServer], None]
 ) -> None:

@@ -13,7 +13,9 @@ LEASE = 5.0  # seconds; longer than that
 GRACE = 30.0
 
 
-@pytest.mark.parametrize("killed", ["the callers'", "the callees'", "both"])
+@pytest.mark.parametrize(
+    "killed", [*(pytest.param(whose, marks=pytest.mark.slow) for whose in ("the callers'", "the callees'")), "both"]
+)
 def test_programs_resume_at_once_and_nothing_is_lost_doubled_or_reordered(start_node: StartNode, killed: str) -> None:
     one, two, three, four = (start_node(lease=LEASE, grace=GRACE) for _ in range(4))
     victims = {"the callers'": [one], "the callees'": [two], "both": [one, two]}[killed]

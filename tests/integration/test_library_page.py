@@ -190,6 +190,12 @@ def test_tls_and_proof_go_together(start: Start, start_node: StartNode, tmp_path
     assert alice.text() == "I am alice\n"
 
 
+def test_a_websocket_will_do(start: Start, nodes: list[Node]) -> None:
+    alice = start("WebSocket and proxies")
+    assert alice.wait(STARTED) == 0
+    assert alice.text() in (f"I am alice at ws://{nodes[0].server}\n", f"I am alice at {nodes[0].server}\n")
+
+
 def test_the_protocol_works_without_io(start: Start, nodes: list[Node]) -> None:
     alice = start("Without I/O")
     assert alice.wait(STARTED) == 0

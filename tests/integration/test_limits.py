@@ -146,7 +146,7 @@ class TestRates:
 
 
 class TestAName:
-    def test_has_to_come_in_time(self, start_node: StartNode, guests: Guests) -> None:
+    def test_a_name_has_to_come_in_time(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(name_time=1)
         alice = guests.text(node, "alice")
         silent = guests.text(node)
@@ -159,7 +159,7 @@ class TestWindows:
     """Windows of a sender whose partner acknowledges nothing."""
 
     @pytest.mark.parametrize(("option", "amount", "size"), [("window", 2, 1), ("window_bytes", 2048, 1024)])
-    def test_hold_what_is_told(
+    def test_windows_hold_what_is_told(
         self, option: str, amount: int, size: int, start_node: StartNode, guests: Guests
     ) -> None:
         node = start_node(**{option: amount})
@@ -206,7 +206,7 @@ class TestABalancer:
         client.expect("* bob is chatting with you.")
         client.expect_message("bob", "hi")
 
-    def test_without_one_nobody_gets_in(self, start_node: StartNode, guests: Guests) -> None:
+    def test_nobody_gets_in_without_a_balancer(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(proxy_protocol="")
         for start in (
             b"alice\n",

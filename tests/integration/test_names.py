@@ -73,32 +73,23 @@ def test_a_name_that_was_given_back_can_be_claimed_anywhere(guests: Guests, plac
     ("canonical_name", "claimed"),
     [
         ("Alice", "alice"),
-        ("alice", "ALICE"),
-        ("alice", "\uff21\uff4c\uff49\uff43\uff45"),
         ("Zoé", unicodedata.normalize("NFD", "zoé")),
-        ("Straßeß", "straßeß"),
-        ("张三", "张三"),
-        ("ж\u043e", "жo"),
         ("Ж\u03bf", "жo"),
     ],
-    ids=["case", "upper case", "full width", "composition", "sharp s", "Chinese", "Cyrillic o, Latin o", "Greek o"],
+    ids=["case", "composition", "Greek o, Latin o"],
 )
 def test_forms_of_one_name_have_one_owner(guests: Guests, apart: Places, canonical_name: str, claimed: str) -> None:
     guests.text(apart[0], canonical_name)
     guests.text(apart[1]).login(claimed, "Reuse")
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("amy", "arny"), ("l0", "lo"), ("vv", "w"), ("张三", "张四"), ("Zoé", "Zoe")]
-)
+@pytest.mark.parametrize(("one", "other"), [("l0", "lo"), ("Zoé", "Zoe")])
 def test_different_names_have_different_owners(guests: Guests, apart: Places, one: str, other: str) -> None:
     guests.text(apart[0], one)
     guests.text(apart[1], other)
 
 
-@pytest.mark.parametrize(
-    "name", ["a", 32 * "a", 32 * "张", "张三", "Zoé", "مريم", "o'neil", "x_y-z.1", "to", "admin", "9"]
-)
+@pytest.mark.parametrize("name", ["a", 32 * "张", "مريم", "to"])
 def test_good_names_are_taken_and_can_be_called_and_shown(guests: Guests, apart: Places, name: str) -> None:
     owner, caller = guests.text(apart[0], name), guests.text(apart[1], "the-caller")
     caller.call(name)
@@ -107,28 +98,29 @@ def test_good_names_are_taken_and_can_be_called_and_shown(guests: Guests, apart:
     caller.expect_message(name, "hi")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, id=what) for what, name in HOSTILE.items()])
-def test_a_hostile_name_is_refused_to_people_and_touches_nothing(guests: Guests, node: Node, name: str) -> None:
+def test_hostile_names_are_refused_to_people_and_touch_nothing(guests: Guests, node: Node) -> None:
     guests.text(node, "alice")
     client = guests.text(node)
-    client.send(name)
-    reply = client.expect_notice()
-    assert reply.isprintable(), "a notice quotes no control"
+    for name in HOSTILE.values():
+        client.send(name)
+        assert client.expect_notice().isprintable(), "a notice quotes no control"
     client.login("bob")
-    client.send(f"To:{name}")
-    client.expect_notice()
+    for name in HOSTILE.values():
+        client.send(f"To:{name}")
+        client.expect_notice()
     client.call("alice")
 
 
-@pytest.mark.parametrize("name", [*(pytest.param(name, id=what) for what, name in HOSTILE.items()), "", "Quit"])
-def test_a_hostile_name_is_refused_to_programs_and_touches_nothing(guests: Guests, node: Node, name: str) -> None:
+def test_hostile_names_are_refused_to_programs_and_touch_nothing(guests: Guests, node: Node) -> None:
     client = guests.json(node)
-    client.send("hello", name=name)
-    client.expect_error("name_invalid", name=name)
-    client.hello("bob")
-    for frame in ("to", "who"):
-        client.send(frame, name=name)
+    for name in (*HOSTILE.values(), "", "Quit"):
+        client.send("hello", name=name)
         client.expect_error("name_invalid", name=name)
+    client.hello("bob")
+    for name in (*HOSTILE.values(), "", "Quit"):
+        for frame in ("to", "who"):
+            client.send(frame, name=name)
+            client.expect_error("name_invalid", name=name)
     client.expect_nothing_so_far()
 
 

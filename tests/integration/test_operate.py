@@ -80,7 +80,7 @@ def test_one_that_is_not_there_is_told_of(one: Node, run: Run) -> None:
     assert one.readiness() == 200
 
 
-@pytest.mark.parametrize("typed", ["alice", "ALICE"])
+@pytest.mark.parametrize("typed", [pytest.param("alice", marks=pytest.mark.slow), "ALICE"])
 def test_a_user_is_disconnected_and_the_name_free_and_the_partner_told(
     guests: Guests, one: Node, other: Node, run: Run, typed: str
 ) -> None:

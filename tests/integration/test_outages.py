@@ -106,7 +106,7 @@ def test_chats_survive_an_outage(
     assert max(refusals) < SOON
 
 
-@pytest.mark.parametrize("stall", [0.75, pytest.param(0.9, marks=pytest.mark.slow), 1.1])
+@pytest.mark.parametrize("stall", [*(pytest.param(stall, marks=pytest.mark.slow) for stall in (0.75, 0.9)), 1.1])
 def test_after_a_stall_of_redis_the_owners_come_first(
     guests: Guests, start_node: StartNode, own_redis: RedisServer, stall: float
 ) -> None:

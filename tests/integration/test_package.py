@@ -132,6 +132,7 @@ def test_the_sdist_is_the_source_tree_and_nothing_else(unpacked: Path) -> None:
     assert not [name for name in loose if (unpacked / name).is_dir()], "made by running something"
 
 
+@pytest.mark.slow
 def test_the_tests_run_out_of_the_sdist(unpacked: Path) -> None:
     """All tests are found there, and those that read files of the repository find them."""
     paths = os.pathsep.join([str(unpacked), str(unpacked / "cli")])

@@ -21,6 +21,7 @@ from tests.support.node import Node
 from tests.support.process import wait_until
 
 DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "pairchat.md"
+STARTED = 30.0  # seconds; a start takes much longer on a busy machine
 LINES = 1000  # about four windows
 LONGEST = 16 * 1024 * 1024  # the most that `--max-line` may be
 LONG = 1_200_000  # bytes, in a chat with a window of 1 MiB
@@ -41,8 +42,7 @@ def listening(places: Pair, run: Run, guests: Guests) -> Piped:
     """Bob, who listens without a terminal and can be called."""
     bob: Piped = run(Piped, "pc-bob", at=places[1], stdin=subprocess.DEVNULL)
     probe = guests.json(places[1], "pc-probe")
-    while probe.who("pc-bob") != "free":
-        pass
+    wait_until(lambda: probe.who("pc-bob") == "free", "bob is there", STARTED)
     return bob
 
 

@@ -128,7 +128,7 @@ def test_a_half_open_subscriber_loses_nothing_and_its_node_is_not_ready_meanwhil
 # Whichever way nothing passes, a connection notices it by the answers that don't come. So each is tried once, and only
 # the one that carries the messages in all ways.
 SILENCES = [
-    pytest.param(use, ways, marks=() if ways == (DOWN,) or use == "publisher" else pytest.mark.slow)
+    pytest.param(use, ways, marks=() if ways == (DOWN,) else pytest.mark.slow)
     for use in ("publisher", "pipeline", "subscriber")
     for ways in ((UP,), (DOWN,), (UP, DOWN))
 ]

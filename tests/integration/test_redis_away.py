@@ -88,7 +88,7 @@ def test_claims_and_calls_are_refused_within_a_second_and_work_again_later(
     guests.text_when_free(two[0], "dave", BACK)
 
 
-@outages
+@pytest.mark.parametrize("outage", [freeze, pytest.param(crash, marks=pytest.mark.slow)])
 def test_messages_across_nodes_wait_and_arrive_in_order(
     guests: Guests, own_redis: RedisServer, two: tuple[Node, Node], outage: Outage
 ) -> None:

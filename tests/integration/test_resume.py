@@ -180,7 +180,9 @@ def speaks_to(client: JsonClient, partner: JsonClient) -> bool:
         return False
 
 
-@pytest.mark.parametrize("killed", ["the sender's", "the receiver's", "both"])
+@pytest.mark.parametrize(
+    "killed", [*(pytest.param(whose, marks=pytest.mark.slow) for whose in ("the sender's", "the receiver's")), "both"]
+)
 def test_a_killed_node_loses_nothing(guests: Guests, start_node: StartNode, killed: str) -> None:
     one, two, three, four = (start_node() for _ in range(4))
     alice, bob, chat = chatting(guests, (one, two), acks=True)

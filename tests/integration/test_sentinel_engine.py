@@ -44,7 +44,7 @@ def frozen(server: RedisServer) -> None:
     server.process.pause()
 
 
-@pytest.mark.parametrize("fault", [killed, frozen])
+@pytest.mark.parametrize("fault", [pytest.param(killed, marks=pytest.mark.slow), frozen])
 def test_a_failover_loses_no_message_and_no_name(
     start_node: StartNode, sentinels: SentinelSet, fault: Callable[[RedisServer], None]
 ) -> None:

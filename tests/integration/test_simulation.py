@@ -22,7 +22,10 @@ def test_a_seed_is_clean(engine: str) -> None:
     assert outcome.delivered > 0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+# tests/simulator holds it for the parts of all engines.
+@pytest.mark.parametrize(
+    "engine", [pytest.param(engine, marks=[pytest.mark.slow] * (engine != "single")) for engine in ENGINES]
+)
 def test_the_same_seed_is_the_same_history_whatever_the_hash_of_strings_is(engine: str) -> None:
     """In processes of their own: the addresses of objects differ as well."""
     words = ["--seed", "3", "--seconds", "2", "--nodes", "2", "--users", "4", "--engine", engine]
@@ -53,7 +56,7 @@ from tests.fixtures import sabotage
 sabotage.SABOTAGE["no-agreement"]()
 from simulator.__main__ import main
 for seed in range(1, 6):
-    if main(["--seed", str(seed), "--only", "stall", "--seconds", "4", "--users", "8"]):
+    if main(["--seed", str(seed), "--only", "stall", "--seconds", "4", "--users", "8", "--calm", "1"]):
         sys.exit(1)
 """
     done = subprocess.run(

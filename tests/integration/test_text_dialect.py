@@ -7,6 +7,7 @@ import pytest
 from tests.support.clients import ALONE, NO_SELF_TALK, TextClient
 from tests.support.guests import Guests
 from tests.support.node import Node
+from tests.support.rows import each_row
 
 Places = tuple[Node, Node]
 MAX_LINE = 65536  # bytes, the default of --max-line
@@ -78,14 +79,12 @@ def test_white_space_around_the_called_name_is_ignored(alice: TextClient, bob: T
     bob.expect("* alice is chatting with you.")
 
 
-@pytest.mark.parametrize(
-    "call", ["To:", "To:   ", "To:a b", "To:a:b", "To:{}", "To:Quit", "To:" + 33 * "x", "To:a\x00b"]
-)
-def test_a_call_to_no_name_or_an_invalid_one_gets_a_notice(guests: Guests, node: Node, call: str) -> None:
+def test_a_call_to_no_name_or_an_invalid_one_gets_a_notice(guests: Guests, node: Node) -> None:
     alice = guests.text(node, "alice")
-    alice.send(call)
-    alice.expect_notice()
-    alice.expect_nothing_so_far()
+    for call in ("To:", "To:   ", "To:a b", "To:a:b", "To:{}", "To:Quit", "To:" + 33 * "x", "To:a\x00b"):
+        alice.send(call)
+        alice.expect_notice()
+        alice.expect_nothing_so_far()
 
 
 def test_a_call_to_oneself_is_refused_in_the_original_words(guests: Guests, node: Node) -> None:
@@ -133,9 +132,7 @@ def test_text_reaches_the_partner_with_name_and_ctime_in_utc(pair: tuple[TextCli
     alice.expect_message("bob", "hi alice: you?")
 
 
-@pytest.mark.parametrize(
-    "text", ["Grüße, 张三 👩‍👩‍👧 مرحبا", "to:bob", " Quit", "quit", "* OK", "{not json", "  two  spaces  "]
-)
+@each_row("text", ["Grüße, 张三 👩‍👩‍👧 مرحبا", "to:bob", " Quit", "quit", "* OK", "{not json", "  two  spaces  "])
 def test_text_arrives_as_typed(pair: tuple[TextClient, TextClient], text: str) -> None:
     alice, bob = pair
     alice.send(text)
@@ -202,7 +199,7 @@ def test_a_line_of_the_greatest_length_arrives(pair: tuple[TextClient, TextClien
     bob.expect_message("alice", MAX_LINE * "x")
 
 
-@pytest.mark.parametrize("length", [MAX_LINE + 1, 2 * MAX_LINE, 10 * MAX_LINE])
+@each_row("length", [MAX_LINE + 1, 2 * MAX_LINE, 10 * MAX_LINE])
 def test_a_line_too_long_is_refused_and_the_next_one_arrives(pair: tuple[TextClient, TextClient], length: int) -> None:
     alice, bob = pair
     alice.send(length * "x", "short")
@@ -217,7 +214,7 @@ def test_a_line_that_is_not_utf8_is_refused_and_the_next_one_arrives(pair: tuple
     bob.expect_message("alice", "fine")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "shown"),
     [
         ("a\x1b[31mred", r"a\x1b[31mred"),

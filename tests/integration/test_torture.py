@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.tools.testbed.redis_kind import RedisKind
-from relay.tools.torture.plan import FAULTS_OF, REPLACING
+from relay.tools.torture.run_settings import FAULTS_OF, REPLACING
 from tests.integration.conftest import StartNode, Torture
 from tests.support.certificates import Authority
 from tests.support.party import GRACE, LEASE, Party
@@ -70,6 +70,7 @@ def test_the_ways_to_lose_a_primary_break_no_promise(torture: Torture, logs: Pat
 
 
 @pytest.mark.timeout(2 * AFTER_SECONDS)
+@pytest.mark.slow
 def test_clients_that_speak_tls_see_the_same(torture: Torture, logs: Path) -> None:
     run = torture("--tls", "--seed", 7, "--seconds", 6, "--fault", "kill,term,pause")
     status = run.wait(6 + AFTER_SECONDS)

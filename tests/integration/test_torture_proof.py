@@ -28,8 +28,8 @@ MISSING = [
     pytest.param(
         *("no-reservation", "slow", 10, {"unasked", "unreported", "unfounded", "lopsided"}), marks=pytest.mark.slow
     ),
-    ("no-agreement", "none", 4, {"lopsided"}),
-    ("loyal", "switch", 4, {"dead"}),
+    pytest.param("no-agreement", "none", 4, {"lopsided"}, marks=pytest.mark.slow),
+    pytest.param("loyal", "switch", 4, {"dead"}, marks=pytest.mark.slow),
     pytest.param("believing", "isolate", 4, {"dead"}, marks=pytest.mark.slow),  # it needs a cluster of six servers
 ]
 

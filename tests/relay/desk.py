@@ -23,7 +23,7 @@ from relay.redis_client import client as client_module
 from relay.redis_client import request_queue, round_trip_timeout
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import PARTITIONS, Keys
-from relay.server.connection import Connection, WebDoor
+from relay.server.connection import Connection, HttpTakeover
 from relay.session.runtime_interface import Limits
 from tests.support.memory import MemoryDirectory
 from tests.support.memory_bus import MemoryBus
@@ -191,6 +191,7 @@ class Tcp(asyncio.Transport):
         self.full = False
         self.closed = False  # the node closed it, after everything was written
         self.aborted = False
+        self.eof_written = False  # by the node
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         assert high == 0
@@ -205,6 +206,10 @@ class Tcp(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed or self.aborted
+
+    def write_eof(self) -> None:
+        assert not self.eof_written
+        self.eof_written = True
 
     def close(self) -> None:
         self.closed = True
@@ -222,7 +227,7 @@ class Wire(Tcp):
         *,
         classic: bool = False,
         max_line: int = MAX_LINE,
-        door: WebDoor | None = None,
+        http: HttpTakeover | None = None,
         origin: ClientSource = NOWHERE,
     ) -> None:
         super().__init__()
@@ -231,8 +236,7 @@ class Wire(Tcp):
         self.writes: list[bytes] = []
         self.rounds: list[int] = []  # the loop iteration of each write
         self._unsent: deque[bytes] = deque()
-        self.eof_written = False  # by the node
-        self.connection = Connection(hub, max_line, classic=classic, door=door, origin=origin)
+        self.connection = Connection(hub, max_line, classic=classic, http=http, origin=origin)
         self.connection.connection_made(self)
 
     # --- the client
@@ -298,10 +302,6 @@ class Wire(Tcp):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.connection = cast(Connection, protocol)
 
-    def write_eof(self) -> None:
-        assert not self.eof_written
-        self.eof_written = True
-
     def resume_reading(self) -> None:
         super().resume_reading()
         asyncio.get_running_loop().call_soon(self._feed)
@@ -324,10 +324,10 @@ def clients(hub: Hub) -> Iterator[Connect]:
         *,
         classic: bool = False,
         max_line: int = MAX_LINE,
-        door: WebDoor | None = None,
+        http: HttpTakeover | None = None,
         origin: ClientSource = NOWHERE,
     ) -> Wire:
-        wires.append(Wire(hub, classic=classic, max_line=max_line, door=door, origin=origin))
+        wires.append(Wire(hub, classic=classic, max_line=max_line, http=http, origin=origin))
         if data:
             wires[-1].send(data)
         return wires[-1]

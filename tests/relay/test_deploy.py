@@ -15,12 +15,14 @@ import typer
 import yaml
 
 from relay import cli, node
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.observe.probe_server import Page, Probes
 from relay.process import supervisor
+from relay.server.websocket_connection import PING_SECONDS
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+INGRESS = ROOT / "deploy" / "kubernetes-ingress"
 SYSTEMD = ROOT / "deploy" / "systemd"
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -34,8 +36,8 @@ SPARE_FILES: Final = 30
 UNITS: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
-def manifest(name: str) -> Any:
-    return yaml.safe_load((KUBERNETES / f"{name}.yaml").read_text())
+def manifest(name: str, folder: Path = KUBERNETES) -> Any:
+    return yaml.safe_load((folder / f"{name}.yaml").read_text())
 
 
 def pod() -> Any:
@@ -196,6 +198,109 @@ class TestKubernetes:
         assert made is not None
         assert made[1] == pod()["volumes"][0]["secret"]["secretName"]
         assert set(re.findall(r"--from-(?:literal|file)=(\w+)=", made[2])) == {"url", "password"}
+
+
+class TestIngress:
+    """deploy/kubernetes-ingress: what kustomize makes of the manifests, and an Ingress before them."""
+
+    @staticmethod
+    def patched(kind: str) -> Any:
+        """The manifest of this kind as kustomize patches it."""
+        (found,) = [one for one in map(manifest, ("deployment", "service")) if one["kind"] == kind]
+        for patch in manifest("kustomization", INGRESS)["patches"]:
+            if patch["target"] == {"kind": kind, "name": found["metadata"]["name"]}:
+                for step in yaml.safe_load(patch["patch"]):
+                    TestIngress.change(found, step)
+        return found
+
+    @staticmethod
+    def change(found: Any, step: dict[str, Any]) -> None:
+        """Do one step of a JSON patch (RFC 6902)."""
+        *way, last = step["path"].removeprefix("/").split("/")
+        for key in way:
+            found = found[int(key)] if isinstance(found, list) else found[key]
+        match step["op"]:
+            case "add":
+                assert last == "-"
+                found.append(step["value"])
+            case "replace":
+                assert last in found
+                found[last] = step["value"]
+            case "remove":
+                del found[last]
+            case other:
+                raise AssertionError(other)
+
+    @pytest.fixture
+    def annotations(self) -> dict[str, str]:
+        return dict(manifest("ingress", INGRESS)["metadata"]["annotations"])
+
+    @pytest.mark.parametrize("release", RELEASES)
+    def test_it_fits_the_schema(self, release: str) -> None:
+        kubernetes_validate.validate(manifest("ingress", INGRESS), release, strict=True)
+        for kind in ("Deployment", "Service"):
+            kubernetes_validate.validate(self.patched(kind), release, strict=True)
+
+    def test_all_of_it_is_applied(self) -> None:
+        told = manifest("kustomization", INGRESS)
+        assert {(INGRESS / name).resolve() for name in told["resources"]} == {KUBERNETES, INGRESS / "ingress.yaml"}
+        assert {path.name for path in INGRESS.iterdir()} == {"ingress.yaml", "kustomization.yaml"}
+        assert [patch["target"]["kind"] for patch in told["patches"]] == ["Service", "Deployment"]
+
+    def test_it_leads_to_the_nodes(self) -> None:
+        spec = manifest("ingress", INGRESS)["spec"]
+        (rule,), (tls,) = spec["rules"], spec["tls"]
+        assert tls["hosts"] == [rule["host"]]
+        (path,) = rule["http"]["paths"]
+        assert (path["path"], path["pathType"]) == ("/", "Prefix")
+        service = self.patched("Service")
+        assert path["backend"]["service"]["name"] == service["metadata"]["name"]
+        assert path["backend"]["service"]["port"]["name"] in [port["name"] for port in service["spec"]["ports"]]
+
+    def test_a_service_behind_it_is_not_open_to_all(self) -> None:
+        spec = self.patched("Service")["spec"]
+        assert spec["type"] == "ClusterIP"
+        assert "externalTrafficPolicy" not in spec, "Kubernetes refuses it there"
+
+    def test_nodes_serve_the_page_and_believe_the_controller(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (only,) = self.patched("Deployment")["spec"]["template"]["spec"]["containers"]
+        assert {variable["name"] for variable in only["env"]} <= variables()
+        told = {variable["name"]: variable.get("value", "") for variable in only["env"]}
+        added = {name: value for name, value in told.items() if name in ("RELAY_PAGE", "RELAY_TRUSTED_PROXY")}
+        config = settings(added, monkeypatch)
+        assert config.page
+        assert list(config.trusted_proxy) == ["10.0.0.0/8"]
+
+    @pytest.mark.parametrize("name", ["proxy-read-timeout", "proxy-send-timeout"])
+    @pytest.mark.parametrize("controller", ["nginx.ingress.kubernetes.io", "nginx.org"])
+    def test_a_silence_is_shorter_than_every_time_out(
+        self, controller: str, name: str, annotations: dict[str, str]
+    ) -> None:
+        assert float(annotations[f"{controller}/{name}"].removesuffix("s")) > 2 * PING_SECONDS
+
+    def test_so_it_is_at_a_balancer_which_waits_for_the_drain(self, annotations: dict[str, str]) -> None:
+        idle, drain = (
+            annotations[f"alb.ingress.kubernetes.io/{name}-attributes"] for name in ("load-balancer", "target-group")
+        )
+        assert int(idle.removeprefix("idle_timeout.timeout_seconds=")) > 2 * PING_SECONDS
+        environment = {variable["name"]: variable.get("value", "") for variable in container()["env"]}
+        *_, pause = container()["lifecycle"]["preStop"]["exec"]["command"]
+        told = float(drain.removeprefix("deregistration_delay.timeout_seconds="))
+        assert told >= float(environment["RELAY_DRAIN"]) + float(pause)
+
+    def test_a_balancer_asks_whether_a_node_is_ready(self, annotations: dict[str, str]) -> None:
+        get = container()["readinessProbe"]["httpGet"]
+        ports = {port["name"]: str(port["containerPort"]) for port in container()["ports"]}
+        assert annotations["alb.ingress.kubernetes.io/healthcheck-path"] == get["path"]
+        assert annotations["alb.ingress.kubernetes.io/healthcheck-port"] == ports[get["port"]]
+
+    def test_it_tells_the_host_and_needs_no_stickiness(self, annotations: dict[str, str]) -> None:
+        """Any node resumes any session, so an affinity would only send clients back to a node that drains."""
+        assert not [name for name in annotations if "affinity" in name or "sticky" in name or "upstream-vhost" in name]
+
+    def test_the_page_names_it_and_every_controller(self, annotations: dict[str, str]) -> None:
+        assert "deploy/kubernetes-ingress" in PAGE
+        assert {name.partition("/")[0] for name in annotations} == set(re.findall(r"`([\w.]+)/…`", PAGE))
 
 
 class TestSystemd:

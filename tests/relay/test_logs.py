@@ -12,7 +12,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from relay import logs
-from relay.config import LogFormat, LogLevel
+from relay.configuration.config import LogFormat, LogLevel
+from tests.support.rows import each_row
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_the_line_of_a_node_that_listens_is_found_in_any_format(style: LogFormat
     assert [logs.listening(line) for line in written.getvalue().splitlines()] == ["", "[::1]:9999"]
 
 
-@pytest.mark.parametrize("line", ["", "{", "{}", '{"event":"listening"}', "[]", '{"event": ["listening"]}'])
+@each_row("line", ["", "{", "{}", '{"event":"listening"}', "[]", '{"event": ["listening"]}'])
 def test_no_other_line_is_taken_for_that_one(line: str) -> None:
     assert logs.listening(line) == ""
 

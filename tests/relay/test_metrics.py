@@ -22,6 +22,7 @@ from relay.session.runtime_interface import Limits
 from tests.relay.bus_desk import Desk
 from tests.relay.desk import Connect, text, until
 from tests.relay.world import World, enter, pair
+from tests.support.rows import each_row
 from tests.support.server import RedisServer
 
 WINDOW = 8
@@ -34,7 +35,7 @@ def risen(counts: dict[Any, int]) -> dict[Any, int]:
 
 
 class TestHistogram:
-    @pytest.mark.parametrize(("value", "place"), [(0, 0), (1, 0), (1.001, 1), (2, 1), (9, 2)])
+    @each_row(("value", "place"), [(0, 0), (1, 0), (1.001, 1), (2, 1), (9, 2)])
     def test_a_value_counts_under_the_first_bound_that_it_does_not_exceed(self, value: float, place: int) -> None:
         histogram = Histogram((1, 2))
         histogram.observe(value)
@@ -179,7 +180,7 @@ class TestLimitsOfConnections:
         waiting: Any = Holder(0)
         hub.plug(waiting, resumable=True)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(periodic_checks.mind_memory, hub)
+            tasks.start_soon(periodic_checks.share_out_memory, hub)
             for times in (1, 2):
                 session = hub.plug(hoarder, resumable=True)
                 hub.memory_holders[hoarder] = None
@@ -187,10 +188,10 @@ class TestLimitsOfConnections:
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
                 assert risen(hub.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
-                assert waiting.settled == times - 1
+                assert waiting.ended_ticks == times - 1
                 hub.unplug(session, hoarder)
                 await until(lambda: not hub.memory_budget.short)
-                await until(partial(waiting.has_settled, times))  # there is memory again, so it may go on
+                await until(partial(waiting.has_ended, times))  # there is memory again, so it may go on
             tasks.cancel_scope.cancel()
 
 
@@ -201,18 +202,18 @@ class Holder:
 
     def __init__(self, bytes: int) -> None:
         self._bytes = bytes
-        self.looks = self.settled = 0
+        self.looks = self.ended_ticks = 0
 
     @property
     def held_bytes(self) -> int:
         self.looks += 1
         return self._bytes
 
-    def settle(self) -> None:
-        self.settled += 1
+    def end_tick(self) -> None:
+        self.ended_ticks += 1
 
-    def has_settled(self, times: int) -> bool:
-        return self.settled == times
+    def has_ended(self, times: int) -> bool:
+        return self.ended_ticks == times
 
 
 @pytest.mark.anyio

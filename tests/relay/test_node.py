@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from relay import node as node_module
 from relay.bus.reliable_link import unpack
 from relay.clock import clock, clocks
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.node import Node
 from relay.protocol.errors import Reason
 from relay.session.peer_messages import Text
@@ -58,7 +58,7 @@ class Parts:
         self.admission, self.publishing, self.echo_probe = node._admission, node._bus._publishing, node._bus._echo_probe
         self.reporter, self.why_not_ready, self.read = node._reporter, node._why_not_ready, node._read
         self.report = node._reporter._report
-        self.hub.control_messages.serving = True
+        node.serving = self.hub.control_messages.serving = True
         self.lease.incarnation, self.lease.deadline = 1, clock() + LEASE
         self.publisher = Publisher()
         self.publishing._publisher = self.publisher
@@ -110,7 +110,7 @@ def refuse(parts: Parts) -> None:
 
 
 def begin_again(parts: Parts) -> None:
-    parts.hub.control_messages.serving = False
+    parts.node.serving = parts.hub.control_messages.serving = False
 
 
 def drain(parts: Parts) -> None:
@@ -148,7 +148,7 @@ async def test_each_trouble_alone_keeps_new_clients_away(
 
 
 async def test_metrics_are_told_of_lease_bus_and_memory(parts: Parts) -> None:
-    parts.hub.memory_budget.look([100, 200])
+    parts.hub.memory_budget.share_out([100, 200])
     parts.bus.post("2" * 16, TEXT)
     reading = await parts.read()
     assert (reading.node, reading.lease, reading.hearing, reading.redis) == (parts.config.name, True, True, True)
@@ -169,7 +169,7 @@ async def test_a_report_tells_rates_since_the_one_before(parts: Parts, monkeypat
     passed += 10.0
     counts.accepted, counts.delivered = 200, 100
     counts.unconfirmed[Reason.LEFT], counts.unconfirmed[Reason.LOST] = 2, 3
-    parts.hub.memory_budget.look([4096])
+    parts.hub.memory_budget.share_out([4096])
     report = parts.report()
     assert report.received == pytest.approx(20.0, rel=0.1)
     assert report.delivered == pytest.approx(10.0, rel=0.1)

@@ -6,18 +6,18 @@ from typing import Any
 
 from relay.hub.hub import Hub
 from relay.hub.rate_limit import ClientSource
-from relay.server.http_exchange import Front
-from relay.web.door import Door
+from relay.server.http_exchange import HttpServer
 from relay.web.forwarded import TrustedProxies
 from relay.web.origins import OriginRules
 from relay.web.page_files import PageFile, made
+from relay.web.responder import HttpResponder
 from tests.relay.desk import MAX_LINE, Connect, Wire, until
 from tests.support.web import CLOSE, TEXT, Heard, frame, handshake, heard
 
 PAGE = {"/": made(b"<!doctype html>", "html"), "/app.js": made(b"0", "js")}
 
 
-def front(
+def http_server(
     hub: Hub,
     *,
     max_line: int = MAX_LINE,
@@ -25,10 +25,10 @@ def front(
     why_full: Callable[[], str] = str,
     move: Callable[[ClientSource, str], ClientSource | None] = lambda source, _: source,
     trusted: tuple[str, ...] = (),
-) -> Front:
+) -> HttpServer:
     """What answers HTTP at a port."""
-    door = Door(OriginRules((), loopback=True), TrustedProxies(trusted), page)
-    return Front(hub, door, max_line, why_full=why_full, move=move)
+    responder = HttpResponder(OriginRules((), loopback=True), TrustedProxies(trusted), page)
+    return HttpServer(hub, responder, max_line, why_full=why_full, move=move)
 
 
 class Browser:
@@ -77,9 +77,9 @@ class Browser:
         return None
 
 
-async def browser(wire: Connect, door: Front) -> Browser:
+async def browser(wire: Connect, http: HttpServer) -> Browser:
     """A client whose handshake is done."""
-    there = wire(door=door)
+    there = wire(http=http)
     there.send(handshake())
     await until(lambda: there.sent.endswith(b"\r\n\r\n"))
     assert there.sent.startswith(b"HTTP/1.1 101 "), there.sent
@@ -87,9 +87,9 @@ async def browser(wire: Connect, door: Front) -> Browser:
     return Browser(there)
 
 
-async def user(wire: Connect, door: Front, name: str, **more: Any) -> Browser:
+async def user(wire: Connect, http: HttpServer, name: str, **more: Any) -> Browser:
     """A client with a name."""
-    there = await browser(wire, door)
+    there = await browser(wire, http)
     there.say(type="hello", name=name, **more)
     await there.told("welcome")
     return there

@@ -271,7 +271,7 @@ class User:
     def tell_ack(self) -> bool:
         return False
 
-    def settle(self) -> None:
+    def end_tick(self) -> None:
         self.pump()
 
     def pump(self) -> None:
@@ -289,7 +289,7 @@ class User:
     def serve(self, session: Session) -> None:
         self.session = session
 
-    def check_peer(self) -> None:
+    def check_tcp_peer(self) -> None:
         raise AssertionError("nobody looks after peers here")
 
 

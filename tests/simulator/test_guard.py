@@ -18,6 +18,7 @@ import pytest
 from simulator.clock import EPOCH
 from simulator.errors import Livelock, RealWorldReached
 from simulator.world import World
+from tests.support.rows import each_row
 
 
 async def make_socket() -> object:
@@ -68,7 +69,7 @@ AUDITED = (make_socket, make_pair, look_up, start_thread, start_process, fork, s
 REFUSED = (start_process_with_asyncio, watch_a_real_descriptor, use_a_network_that_is_not_there, open_datagrams)
 
 
-@pytest.mark.parametrize("reach", [*AUDITED, *REFUSED])
+@each_row("reach", [*AUDITED, *REFUSED])
 def test_the_real_world_is_out_of_reach(reach: Callable[[], Awaitable[Any]]) -> None:
     async def live() -> None:
         await reach()

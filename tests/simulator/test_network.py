@@ -313,18 +313,18 @@ def test_a_connection_is_ended_by_its_kernel() -> None:
 
 
 def test_what_the_kernel_reports_of_a_silent_peer() -> None:
-    looks: list[tcp_health.Look] = []
+    looks: list[tcp_health.TcpInfo] = []
 
     async def send_into_the_hole() -> None:
         await asyncio.sleep(0.1)
         reader, writer = await asyncio.open_connection("server", PORT)
         writer.write(b"one\n")
         await reader.readline()
-        looks.append(tcp_health.look(writer.get_extra_info("socket")))
+        looks.append(tcp_health.read_tcp_info(writer.get_extra_info("socket")))
         await asyncio.sleep(1)
         writer.write(b"two\n")
         await asyncio.sleep(8)
-        looks.append(tcp_health.look(writer.get_extra_info("socket")))
+        looks.append(tcp_health.read_tcp_info(writer.get_extra_info("socket")))
         writer.transport.abort()
 
     with Stage() as stage:
@@ -340,7 +340,7 @@ def test_what_the_kernel_reports_of_a_silent_peer() -> None:
 
 
 def test_a_peer_that_does_not_read_is_probed_and_kept() -> None:
-    looks: list[tcp_health.Look] = []
+    looks: list[tcp_health.TcpInfo] = []
 
     async def listen() -> None:
         port = await asyncio.start_server(lambda *_: None, "0.0.0.0", PORT)
@@ -353,7 +353,7 @@ def test_a_peer_that_does_not_read_is_probed_and_kept() -> None:
         writer.write(bytes(1_000_000))
         for _ in range(2):
             await asyncio.sleep(60)
-            looks.append(tcp_health.look(writer.get_extra_info("socket")))
+            looks.append(tcp_health.read_tcp_info(writer.get_extra_info("socket")))
         writer.transport.abort()
 
     with Stage() as stage:

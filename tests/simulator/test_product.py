@@ -56,7 +56,7 @@ def test_a_port_of_the_relay_is_paused_and_goes_on() -> None:
 
         async def serve() -> None:
             await port.open()
-            await port.mind()
+            await port.reopen_for_ever()
 
         async def connect() -> bytes:
             async with await anyio.connect_tcp("server", 9999) as stream:

@@ -13,13 +13,13 @@ from relay.hub.rate_limit import ClientSource
 from relay.protocol.commands_and_events import EndOfStream
 from relay.protocol.dialects import Line
 from relay.server.connection import Connection
-from relay.server.heartbeat import Heartbeat
-from relay.server.http_exchange import Front
-from relay.server.web_connection import WebConnection
-from relay.web.door import Door
+from relay.server.http_exchange import HttpServer
+from relay.server.ping_timer import PingTimer
+from relay.server.websocket_connection import WebSocketConnection
 from relay.web.forwarded import TrustedProxies
 from relay.web.frames import MessageFramer, text_frame
 from relay.web.origins import OriginRules
+from relay.web.responder import HttpResponder
 
 # The largest messages of the suite.
 MAX_MESSAGE = 16 * 1024 * 1024
@@ -65,13 +65,13 @@ class EchoFramer(MessageFramer):
             messages[-1] = Binary(messages[-1])
 
 
-class EchoConnection(WebConnection):
+class EchoConnection(WebSocketConnection):
     """A connection whose messages go back to its client."""
 
     __slots__ = ()
 
-    def __init__(self, hub: Hub, heartbeat: Heartbeat, origin: ClientSource) -> None:
-        super().__init__(hub, MAX_MESSAGE, heartbeat, origin=origin)
+    def __init__(self, hub: Hub, ping_timer: PingTimer, origin: ClientSource) -> None:
+        super().__init__(hub, MAX_MESSAGE, ping_timer, origin=origin)
         self._framer = self._messages = EchoFramer(MAX_MESSAGE)  # before `connection_made`, which gives it its sink
 
     def pump(self) -> None:
@@ -90,17 +90,17 @@ class EchoConnection(WebConnection):
         self.read_gate.adjust(self)
 
 
-class EchoFront(Front):
-    """A front whose clients hear themselves."""
+class EchoServer(HttpServer):
+    """A server whose clients hear themselves."""
 
-    def connect(self, origin: ClientSource) -> WebConnection:
-        return EchoConnection(self.hub, self.heartbeat, origin)
+    def connect(self, origin: ClientSource) -> WebSocketConnection:
+        return EchoConnection(self.hub, self.ping_timer, origin)
 
 
 async def echo_server(hub: Hub) -> asyncio.Server:
     """Serve on a free port of this machine."""
-    door = Door(OriginRules((), loopback=True), TrustedProxies(()), None)
-    front = EchoFront(hub, door, MAX_MESSAGE, why_full=str, move=lambda source, _: source)
+    responder = HttpResponder(OriginRules((), loopback=True), TrustedProxies(()), None)
+    server = EchoServer(hub, responder, MAX_MESSAGE, why_full=str, move=lambda source, _: source)
     return await asyncio.get_running_loop().create_server(
-        lambda: Connection(hub, MAX_MESSAGE, door=front), "127.0.0.1", 0
+        lambda: Connection(hub, MAX_MESSAGE, http=server), "127.0.0.1", 0
     )

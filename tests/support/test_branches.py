@@ -14,6 +14,7 @@ from coverage.exceptions import DataError
 
 from tests.support import measured
 from tests.support.process import own_environment, wait_until
+from tests.support.rows import each_row
 from tools import branches
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +109,7 @@ def saved(folder: Path) -> set[int]:
     return lines
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("argv", "of_tests"),
     [
         (["python", "-m", "coverage", "run", "-m", "pytest", "-n", "3"], True),

@@ -176,6 +176,7 @@ class Screen:
             tls=self._tls,
             ask=settings.ask,
             auth=self._auth,
+            proxy=settings.proxy,
         ) as chat:
             await chat.claim(name)  # not by `connect`, which would wait for a taken name; we ask for another one
             self._status_bar.chat = chat

@@ -8,9 +8,9 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from pairchat.escape import lines, word
 from pairchat.events import DeliveryStatus, Outgoing
-from pairchat.screen.text_width import chop, columns, fit, pad_left, settle, wrap
 from pairchat.screen.theme import name_style
 from pairchat.screen.transcript import Entry, Kind
+from pairchat.screen.wrap_and_fit import chop, columns, fit, normalize_widths, pad_left, wrap
 from pairchat.wording import why_unsettled
 
 LONGEST_NAME = 16  # columns; longer names are shortened
@@ -18,7 +18,7 @@ NARROW = 48  # columns; on a narrower screen names stand above their texts inste
 _HEAD = 5 + 1 + 2 + 1  # columns of the time and the ticks, each with a space
 
 
-class Look(NamedTuple):
+class DrawingOptions(NamedTuple):
     """The parameters of drawing that all entries share."""
 
     width: int
@@ -29,19 +29,19 @@ class Look(NamedTuple):
 Row = StyleAndTextTuples
 
 
-def rows(entry: Entry, look: Look) -> list[Row]:
-    """Return the rows of an entry. They are cached in it until it or the look changes."""
+def rows(entry: Entry, options: DrawingOptions) -> list[Row]:
+    """Return the rows of an entry. They are cached in it until it or the options change."""
     outgoing = entry.outgoing
-    key = (look, entry.retried, outgoing and (outgoing.fate, outgoing.by))
+    key = (options, entry.retried, outgoing and (outgoing.fate, outgoing.by))
     if entry.drawn is None or entry.drawn[0] != key:
-        entry.drawn = (key, _DRAW[entry.kind](entry, look))
+        entry.drawn = (key, _DRAW[entry.kind](entry, options))
     drawn: list[Row] = entry.drawn[1]
     return drawn
 
 
 def names_width(names: list[str], width: int) -> int:
     """Return the number of columns for these names, on a screen of `width` columns."""
-    widest = max((columns(settle(word(name))) for name in names), default=0)
+    widest = max((columns(normalize_widths(word(name))) for name in names), default=0)
     return min(widest, LONGEST_NAME, max(4, width // 5))
 
 
@@ -58,31 +58,31 @@ def tick(outgoing: Outgoing) -> tuple[str, str]:
             return "class:tick.bad", "✗ "
 
 
-def _text(entry: Entry, look: Look) -> list[Row]:
+def _text(entry: Entry, options: DrawingOptions) -> list[Row]:
     head: Row = [("class:time", f"{entry.at:%H:%M} ")]
     head.append((*tick(entry.outgoing),) if entry.outgoing else ("", "  "))
-    name = settle(word(entry.who))
-    body = [settle(line) for line in lines(entry.text)]
-    if look.width < NARROW:
-        return _narrow(entry, look, head, name, body)
-    head += [("", " "), (name_style(entry.who), pad_left(name, look.names)), ("class:rule", " │ ")]
-    margin: Row = [("class:rule", " " * (_HEAD + look.names) + " │ ")]
-    room = look.width - _HEAD - look.names - 3
-    return _under(head, margin, _body(entry, look, body, room))
+    name = normalize_widths(word(entry.who))
+    body = [normalize_widths(line) for line in lines(entry.text)]
+    if options.width < NARROW:
+        return _narrow(entry, options, head, name, body)
+    head += [("", " "), (name_style(entry.who), pad_left(name, options.names)), ("class:rule", " │ ")]
+    margin: Row = [("class:rule", " " * (_HEAD + options.names) + " │ ")]
+    room = options.width - _HEAD - options.names - 3
+    return _under(head, margin, _body(entry, options, body, room))
 
 
-def _narrow(entry: Entry, look: Look, head: Row, name: str, body: list[str]) -> list[Row]:
-    head = [*head, ("", " "), (name_style(entry.who), fit(name, max(1, look.width - _HEAD)))]
-    return [head, *_under([("", "  ")], [("", "  ")], _body(entry, look, body, max(4, look.width - 2)))]
+def _narrow(entry: Entry, options: DrawingOptions, head: Row, name: str, body: list[str]) -> list[Row]:
+    head = [*head, ("", " "), (name_style(entry.who), fit(name, max(1, options.width - _HEAD)))]
+    return [head, *_under([("", "  ")], [("", "  ")], _body(entry, options, body, max(4, options.width - 2)))]
 
 
 def _under(first: Row, margin: Row, body: list[Row]) -> list[Row]:
     return [(first if index == 0 else margin) + row for index, row in enumerate(body)]
 
 
-def _body(entry: Entry, look: Look, body: list[str], room: int) -> list[Row]:
+def _body(entry: Entry, options: DrawingOptions, body: list[str], room: int) -> list[Row]:
     style = "class:bad" if entry.failed and not entry.retried else ""
-    found = [_marked(row, style, look.found) for line in body for row in wrap(line, max(1, room))]
+    found = [_marked(row, style, options.found) for line in body for row in wrap(line, max(1, room))]
     if entry.outgoing is not None and entry.failed:
         why = "sent again" if entry.retried else f"{why_unsettled(entry.outgoing)}; /retry sends it again"
         found += [[("class:notice" if entry.retried else "class:bad", row)] for row in wrap(why, max(1, room))]
@@ -98,33 +98,33 @@ def _marked(row: str, style: str, words: str) -> Row:
     return [(style, row[:start]), ("class:found", row[start:end]), *_marked(row[end:], style, words)]
 
 
-def _line(style: str, sign: str) -> Callable[[Entry, Look], list[Row]]:
-    def draw(entry: Entry, look: Look) -> list[Row]:
+def _line(style: str, sign: str) -> Callable[[Entry, DrawingOptions], list[Row]]:
+    def draw(entry: Entry, options: DrawingOptions) -> list[Row]:
         head: Row = [("class:time", f"{entry.at:%H:%M} "), (style, sign)]
         margin: Row = [("", " " * (6 + len(sign)))]
-        room = max(1, look.width - 6 - len(sign))
-        body = [row for line in lines(entry.text) for row in wrap(settle(line), room)]
-        return _under(head, margin, [_marked(row, style, look.found) for row in body])
+        room = max(1, options.width - 6 - len(sign))
+        body = [row for line in lines(entry.text) for row in wrap(normalize_widths(line), room)]
+        return _under(head, margin, [_marked(row, style, options.found) for row in body])
 
     return draw
 
 
-def _raw(entry: Entry, look: Look) -> list[Row]:
-    body = chop(settle(word(entry.text)), max(1, look.width - 6))
+def _raw(entry: Entry, options: DrawingOptions) -> list[Row]:
+    body = chop(normalize_widths(word(entry.text)), max(1, options.width - 6))
     return _under([("class:time", f"{entry.at:%H:%M} ")], [("", " " * 6)], [[("class:raw", row)] for row in body])
 
 
-def _rule(style: str, words: Callable[[datetime], str]) -> Callable[[Entry, Look], list[Row]]:
-    def draw(entry: Entry, look: Look) -> list[Row]:
-        label = fit(f" {words(entry.at)} ", look.width)
-        left = max(0, look.width - columns(label)) // 2
-        right = max(0, look.width - columns(label) - left)
+def _rule(style: str, words: Callable[[datetime], str]) -> Callable[[Entry, DrawingOptions], list[Row]]:
+    def draw(entry: Entry, options: DrawingOptions) -> list[Row]:
+        label = fit(f" {words(entry.at)} ", options.width)
+        left = max(0, options.width - columns(label)) // 2
+        right = max(0, options.width - columns(label) - left)
         return [[(style, "─" * left + label + "─" * right)]]
 
     return draw
 
 
-_DRAW: dict[Kind, Callable[[Entry, Look], list[Row]]] = {
+_DRAW: dict[Kind, Callable[[Entry, DrawingOptions], list[Row]]] = {
     Kind.TEXT: _text,
     Kind.NOTICE: _line("class:notice", "* "),
     Kind.HELP: _line("class:notice", "* "),

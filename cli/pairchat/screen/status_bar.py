@@ -7,7 +7,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from pairchat.client import Chat
 from pairchat.escape import word
-from pairchat.screen.text_width import columns, fit, settle
+from pairchat.screen.wrap_and_fit import columns, fit, normalize_widths
 
 SPINNING = 0.5  # seconds between two redraws while something counts down
 
@@ -51,7 +51,7 @@ class StatusBar:
 
     def bar(self, width: int) -> StyleAndTextTuples:
         """Return one row of `width` columns. If it is too short, the server's name is left out first."""
-        left = settle(self._left())
+        left = normalize_widths(self._left())
         right = self._right(word(self.chat.server) if self.chat is not None else "")
         if columns(left) + _width(right) > width:
             right = self._right("")

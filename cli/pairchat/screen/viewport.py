@@ -7,7 +7,7 @@ from prompt_toolkit.data_structures import Point
 from prompt_toolkit.layout.controls import UIContent, UIControl
 from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 
-from pairchat.screen.entry_rows import Look, Row, names_width, rows
+from pairchat.screen.entry_rows import DrawingOptions, Row, names_width, rows
 from pairchat.screen.transcript import Entry, Transcript
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Viewport(UIControl):
         self._names = names
         self._top: tuple[Entry, int] | None = None  # the first visible row, as entry and row in it; None at the end
         self._height = 1
-        self._look = Look(80, 8, "")
+        self._options = DrawingOptions(80, 8, "")
         self.found = ""  # the words of the last search
         self.unseen = 0  # number of texts that arrived while the end was not visible
 
@@ -42,9 +42,9 @@ class Viewport(UIControl):
         row += by
         while row < 0 and index > 0:
             index -= 1
-            row += len(rows(entries[index], self._look))
-        while index < len(entries) and row >= len(rows(entries[index], self._look)):
-            row -= len(rows(entries[index], self._look))
+            row += len(rows(entries[index], self._options))
+        while index < len(entries) and row >= len(rows(entries[index], self._options)):
+            row -= len(rows(entries[index], self._options))
             index += 1
         if index >= len(entries) or (index, max(row, 0)) >= self._last_top():
             self.to_end()
@@ -74,7 +74,7 @@ class Viewport(UIControl):
         """Return the index of the entry at the top when the end is shown, and the row in it."""
         room, entries = self._height, self._history.entries
         for index in range(len(entries) - 1, -1, -1):
-            room -= len(rows(entries[index], self._look))
+            room -= len(rows(entries[index], self._options))
             if room <= 0:
                 return index, -room
         return 0, 0
@@ -84,14 +84,14 @@ class Viewport(UIControl):
     def create_content(self, width: int, height: int) -> UIContent:
         """Return the visible rows, aligned to the bottom."""
         self._height = max(1, height)
-        self._look = Look(width, names_width(self._names(), width), self.found)
+        self._options = DrawingOptions(width, names_width(self._names(), width), self.found)
         index, skip = self._first()
         if self._top is not None and (index, skip) >= self._last_top():
             self.to_end()
             index, skip = self._last_top()
         shown: list[Row] = []
         for entry in self._history.entries[index:]:
-            shown += rows(entry, self._look)
+            shown += rows(entry, self._options)
             if len(shown) - skip >= self._height:
                 break
         shown = shown[skip : skip + self._height]

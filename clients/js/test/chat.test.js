@@ -284,6 +284,33 @@ test("a storage that is full is a complaint, and the chat goes on", async () => 
   assert.deepEqual(complaints, ["not_kept"]);
 });
 
+test("a storage that the browser refuses is a complaint, and the chat goes on without", async () => {
+  const refuse = () => {
+    throw new Error("denied");
+  };
+  for (const state of [refuse, { getItem: refuse, setItem: refuse, removeItem: refuse }]) {
+    net = network();
+    const { chat, socket } = await chatting({ state });
+    const complaints = [];
+    chat.addEventListener("complaint", ({ detail }) => complaints.push(detail.code));
+    await chat.send("one");
+    assert.deepEqual(types(socket.heard()), ["msg"]);
+    await settle();
+    assert.deepEqual(complaints, ["not_kept"]);
+    socket.says({ type: "error", code: "name_lost", message: "lost" });
+    const claiming = chat.claim("alice");
+    await settle();
+    socket.says(WELCOME);
+    assert.equal(await claiming, "alice");
+  }
+});
+
+test("a storage may come from a function", async () => {
+  const state = storage();
+  await chatting({ state: () => state });
+  assert.ok(state.kept.size > 0);
+});
+
 test("a call is given up by a signal", async () => {
   const { chat, socket } = await chatting();
   const signal = new AbortController();

@@ -1,7 +1,7 @@
 """`relay bench`: measures the throughput and latency of a cluster from its clients' side.
 
     command          the command line
-    plan             the settings of a run: servers, pairs, load, seconds
+    run_settings     the settings of a run: servers, pairs, load, seconds
     local_cluster    two nodes of its own, if no server is given
     client_dialects  a dialect: encodes requests and reads replies; no I/O
     pair             two users who chat, and the outcome of their messages; no I/O

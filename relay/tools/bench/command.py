@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from relay.config import parse_server
+from relay.configuration.config import parse_server
 
 if TYPE_CHECKING:
-    from relay.tools.bench.plan import Dialect, Plan
+    from relay.tools.bench.run_settings import Dialect, RunSettings
 
 TROUBLE_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130  # the status with which a shell reports Ctrl-C
@@ -72,9 +72,9 @@ def bench(
     Exit status 0: every message arrived; 1: not, or the run couldn't begin. Don't point it at a cluster whose users
     you know: it takes what it gets.
     """
-    from relay.tools.bench import plan as plans  # not for --help: it takes a while to import
+    from relay.tools.bench import run_settings  # not for --help: it takes a while to import
 
-    plan = plans.Plan(
+    settings = run_settings.RunSettings(
         servers=tuple(parse_server("--server", one) for one in server or ()),
         pairs=pairs,
         in_flight=in_flight,
@@ -83,14 +83,14 @@ def bench(
         dialect=cast("Dialect", dialect),
         acks=acks,
         ws=ws,
-        processes=plans.PROCESSES if processes is None else processes,
+        processes=run_settings.PROCESSES if processes is None else processes,
         tls=tls,
         ca=ca,
     )
-    return _carry_out(plan, as_json=as_json)
+    return _carry_out(settings, as_json=as_json)
 
 
-def _carry_out(plan: "Plan", *, as_json: bool) -> int:
+def _carry_out(settings: "RunSettings", *, as_json: bool) -> int:
     import anyio
 
     from relay.tools.bench import coordinator, report
@@ -102,7 +102,7 @@ def _carry_out(plan: "Plan", *, as_json: bool) -> int:
             typer.echo(f"\r\x1b[K{line}", err=True, nl=False)
 
     try:
-        outcome = anyio.run(coordinator.run, plan, say)
+        outcome = anyio.run(coordinator.run, settings, say)
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS
     finally:

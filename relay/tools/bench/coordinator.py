@@ -14,11 +14,11 @@ from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 from msgspec import Struct, field
 
-from relay.config import StartError, one_start_error
+from relay.configuration.config import StartError, one_start_error
 from relay.process import parent_guard
 from relay.tools.bench.histogram import Histogram
 from relay.tools.bench.local_cluster import own_cluster
-from relay.tools.bench.plan import Address, Job, Plan, Target, share_out
+from relay.tools.bench.run_settings import Address, Job, RunSettings, Target, share_out
 from relay.tools.bench.worker import DRAIN_SECONDS, WARM_UP_SECONDS, Failed, Progress, Ready, Report, Result
 
 _WORKER: Final = (sys.executable, "-P", "-m", "relay.tools.bench.worker")
@@ -33,7 +33,7 @@ Tell = Callable[[str], None]
 class Outcome(Struct):
     """The outcome of a run."""
 
-    plan: Plan
+    settings: RunSettings
     servers: tuple[Address, ...]
     results: list[Result]
     met_seconds: float  # the time until all pairs were in their chats
@@ -85,25 +85,25 @@ class Outcome(Struct):
         return ""
 
 
-async def run(plan: Plan, tell: Tell = lambda _: None) -> Outcome:
-    """Carry the plan out. Calls `tell` with each line of progress. Raises StartError."""
+async def run(settings: RunSettings, tell: Tell = lambda _: None) -> Outcome:
+    """Carry the run out. Calls `tell` with each line of progress. Raises StartError."""
     with one_start_error():
         async with AsyncExitStack() as stack:
-            target = Target(plan.servers, plan.ca)
-            if not plan.servers:
-                target = await stack.enter_async_context(own_cluster(tls=plan.tls))
-            tell(f"{plan.pairs} pairs meet on {len(target.servers)} servers")
-            return await _Gathering(plan, target, tell).run()
+            target = Target(settings.servers, settings.ca)
+            if not settings.servers:
+                target = await stack.enter_async_context(own_cluster(tls=settings.tls))
+            tell(f"{settings.pairs} pairs meet on {len(target.servers)} servers")
+            return await _Gathering(settings, target, tell).run()
 
 
 class _Gathering:
     """The worker processes of one run."""
 
-    def __init__(self, plan: Plan, target: Target, tell: Tell) -> None:
-        self._plan = plan
+    def __init__(self, settings: RunSettings, target: Target, tell: Tell) -> None:
+        self._settings = settings
         self._tell = tell
-        self._jobs = share_out(plan, target, f"bench{secrets.token_hex(3)}")
-        self._outcome = Outcome(plan, target.servers, [], 0.0)
+        self._jobs = share_out(settings, target, f"bench{secrets.token_hex(3)}")
+        self._outcome = Outcome(settings, target.servers, [], 0.0)
         self._ready = 0
         self._all_ready = anyio.Event()
         self._second: Counter[int] = Counter()  # delivered messages, by second
@@ -127,7 +127,7 @@ class _Gathering:
             await self._all_ready.wait()
             await process.stdin.send(b"go\n")
             second = 0
-            with anyio.move_on_after(WARM_UP_SECONDS + self._plan.seconds + DRAIN_SECONDS + END_SECONDS):
+            with anyio.move_on_after(WARM_UP_SECONDS + self._settings.seconds + DRAIN_SECONDS + END_SECONDS):
                 while not isinstance(report := await _next(reports), Result):
                     second += 1
                     self._note_progress(second, report)

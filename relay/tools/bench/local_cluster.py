@@ -12,8 +12,8 @@ from typing import Final
 
 import anyio
 
-from relay.config import StartError
-from relay.tools.bench.plan import Address, Target
+from relay.configuration.config import StartError
+from relay.tools.bench.run_settings import Address, Target
 from relay.tools.testbed.certificates import make_certificate
 from relay.tools.testbed.process import Process
 from relay.tools.testbed.waiting import until

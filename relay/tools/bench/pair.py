@@ -6,7 +6,7 @@ from typing import Final
 
 from relay.tools.bench.client_dialects import Heard, Speech
 from relay.tools.bench.histogram import Histogram
-from relay.tools.bench.plan import MAX_IN_FLIGHT
+from relay.tools.bench.run_settings import MAX_IN_FLIGHT
 
 MAX_LINE: Final = 1 << 20  # bytes; a longer line doesn't come from a relay
 

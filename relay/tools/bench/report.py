@@ -12,11 +12,12 @@ KEPT_UP: Final = 0.98  # share of a steady rate; less means that the cluster, or
 
 def lines(outcome: Outcome) -> Iterator[str]:
     """Yield the report for people, line by line."""
-    plan = outcome.plan
+    settings = outcome.settings
     servers = ", ".join(f"{host}:{port}" for host, port in outcome.servers)
-    acks = "" if plan.dialect == "text" else ", acks by clients" if plan.acks else ", acks by nodes"
-    ways = f"{', WebSocket' if plan.ws else ''}{', TLS' if plan.tls else ''}"
-    yield f"{plan.dialect}{acks}{ways}; {plan.pairs} pairs on {servers}; {plan.load}, {plan.seconds:g} s"
+    acks = "" if settings.dialect == "text" else ", acks by clients" if settings.acks else ", acks by nodes"
+    ways = f"{', WebSocket' if settings.ws else ''}{', TLS' if settings.tls else ''}"
+    load = f"{settings.load}, {settings.seconds:g} s"
+    yield f"{settings.dialect}{acks}{ways}; {settings.pairs} pairs on {servers}; {load}"
     yield f"{outcome.rate:,.0f} messages/s"
     found = (f"{name} {_shown(outcome.latencies.percentile(percent))}" for name, percent in PERCENTILES.items())
     yield f"latency: {', '.join(found)}"
@@ -28,26 +29,26 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield f"errors: {errors or 'none'}"
     cores = ", ".join(f"{result.busy:.0%}" for result in outcome.results)
     yield f"load generator: {len(outcome.results)} processes, of a core each used: {cores}"
-    if plan.rate and outcome.rate < plan.rate * KEPT_UP:
-        yield f"note: of {plan.rate:,.0f} messages/s asked for, {outcome.rate:,.0f} were carried"
+    if settings.rate and outcome.rate < settings.rate * KEPT_UP:
+        yield f"note: of {settings.rate:,.0f} messages/s asked for, {outcome.rate:,.0f} were carried"
     if outcome.limited_by:
         yield f"note: {outcome.limited_by}"
 
 
 def as_json(outcome: Outcome) -> str:
     """Return the report for programs: one JSON object, with times in seconds."""
-    plan = outcome.plan
+    settings = outcome.settings
     latency = {name: _seconds(outcome.latencies.percentile(percent)) for name, percent in PERCENTILES.items()}
     return json.dumps(
         {
             "servers": [f"{host}:{port}" for host, port in outcome.servers],
-            "dialect": plan.dialect,
-            "acks": plan.acks,
-            "ws": plan.ws,
-            "tls": plan.tls,
-            "pairs": plan.pairs,
-            "load": plan.load,
-            "seconds": plan.seconds,
+            "dialect": settings.dialect,
+            "acks": settings.acks,
+            "ws": settings.ws,
+            "tls": settings.tls,
+            "pairs": settings.pairs,
+            "load": settings.load,
+            "seconds": settings.seconds,
             "rate": round(outcome.rate, 1),
             "latency": latency,
             "sent": outcome.sent,

@@ -16,18 +16,18 @@ from typing import Final, cast
 import msgspec
 from msgspec import Struct, field
 
-from relay.config import StartError, first_error, show_server
+from relay.configuration.config import StartError, first_error, show_server
 from relay.tools.bench.client_dialects import speech
 from relay.tools.bench.histogram import Histogram
 from relay.tools.bench.pair import End, Pair, Stage
-from relay.tools.bench.plan import IN_FLIGHT, MAX_IN_FLIGHT, Address, Job
+from relay.tools.bench.run_settings import IN_FLIGHT, MAX_IN_FLIGHT, Address, Job
 from relay.tools.testbed.certificates import client_context
 from relay.tools.testbed.user_connection import look_up
 from relay.tools.testbed.web_lines import NoWebSocket, WebLines
 
 WARM_UP_SECONDS: Final = 1.0  # of load before the measurement, for caches, TCP windows and Python's own warm-up
 DRAIN_SECONDS: Final = 5.0  # after the load, for messages in flight; later ones count as lost
-DRAIN_LOOK_SECONDS: Final = 0.02
+DRAIN_POLL_SECONDS: Final = 0.02
 LOGIN_SECONDS: Final = 20.0  # for both users of a pair to log in and meet
 AGAIN_SECONDS: Final = 0.2  # the pause before a request is repeated
 LOGINS_AT_ONCE: Final = 50  # for one worker, so that the logins aren't a load of their own
@@ -165,14 +165,14 @@ class _Run:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._speech = speech(job.plan.dialect, acks=job.plan.acks)
+        self._speech = speech(job.settings.dialect, acks=job.settings.acks)
         # At a steady rate a sender waits only for a partner that falls behind.
-        in_flight = MAX_IN_FLIGHT if job.plan.rate else job.plan.in_flight or IN_FLIGHT
-        answers = job.plan.dialect == "json"
+        in_flight = MAX_IN_FLIGHT if job.settings.rate else job.settings.in_flight or IN_FLIGHT
+        answers = job.settings.dialect == "json"
         self._pairs = [
             Pair(number, job.tag, self._speech, in_flight=in_flight, answers=answers) for number in job.pairs
         ]
-        self._tls = client_context(job.target.ca) if job.plan.tls else None
+        self._tls = client_context(job.target.ca) if job.settings.tls else None
         self._senders: dict[Pair, _Wire] = {}
         self._wires: list[_Wire] = []
         self._pushing = False  # messages are sent as fast as possible, and not at a steady rate
@@ -204,7 +204,7 @@ class _Run:
     async def _log_in(self, end: End, pair: Pair, server: Address) -> _Wire:
         loop = asyncio.get_running_loop()
         try:
-            web = WebLines(*server) if self._job.plan.ws else None
+            web = WebLines(*server) if self._job.settings.ws else None
             _, wire = await loop.create_connection(lambda: _Wire(end, self, pair, web), *server, ssl=self._tls)
         except OSError as error:
             raise _cant_connect(server, error) from None
@@ -260,7 +260,7 @@ class _Run:
         await asyncio.sleep(WARM_UP_SECONDS)
         self.latencies = Histogram()
         clock, (cpu, waited), before = time.monotonic(), _cpu(), self._delivered()
-        await asyncio.sleep(self._job.plan.seconds)
+        await asyncio.sleep(self._job.settings.seconds)
         seconds, (cpu_now, waited_now) = time.monotonic() - clock, _cpu()
         latencies, self.latencies = self.latencies, None
         return Result(
@@ -279,7 +279,7 @@ class _Run:
         deadline = time.monotonic() + DRAIN_SECONDS
         # This polls, because an event would cost time for every message.
         while not all(pair.settled for pair in self._pairs) and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     def _conclude(self, result: Result) -> Result:
         complaints: Counter[str] = Counter()

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from relay.config import ConfigError, check_range
+from relay.configuration.config import ConfigError, check_range
+from relay.configuration.options import with_only
 from relay.logs import escape
-from relay.options import with_only
 from relay.tools.status.command import NEEDED, where
 
 DRAIN_SECONDS: Final = 60.0

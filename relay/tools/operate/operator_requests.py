@@ -6,14 +6,14 @@ from typing import Final
 import anyio
 
 from relay.bus.reliable_link import NODE_ID_LENGTH, Kind, note
-from relay.config import Config, StartError
+from relay.configuration.config import Config, StartError
 from relay.directory import record
 from relay.directory.record import BadRecord
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.tools.status.gather import Node, asking
 
-LOOK_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 # Requests go over pub/sub, which may lose them, so they are repeated after this many checks.
 AGAIN_EVERY: Final = 10
 # The sender's node id in the frame of an operator's request, which no node has.
@@ -84,5 +84,5 @@ async def _tell_until(
             if await done():
                 return True
             looks += 1
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
     return False

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from relay.config import Config, ConfigError, check_range
+from relay.configuration.config import Config, ConfigError, check_range
+from relay.configuration.options import config, strange_variables, with_only
 from relay.logs import escape
-from relay.options import config, strange_variables, with_only
 
 DEAD_STATUS: Final = 1
 INTERVAL_SECONDS: Final = (0.1, 3600.0)

@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 import msgspec
 
-from relay import redis_url
-from relay.config import Config, StartError, first_error, one_start_error, redact
+from relay.configuration import redis_url
+from relay.configuration.config import Config, StartError, first_error, one_start_error, redact
 from relay.directory.lease import TAIL_SECONDS
 from relay.observe.status_publisher import read
 from relay.observe.status_report import Report
@@ -90,7 +90,7 @@ class Gatherer:
         self._prefix = told.prefix
         self._keys = Keys(told.prefix)
 
-    async def look(self) -> Status:
+    async def read_status(self) -> Status:
         """Return the current state of the relay. Servers and nodes that can't be read are marked so.
 
         Raises Unavailable if no server can be reached.
@@ -159,7 +159,7 @@ def _replicas(info: Mapping[str, Any]) -> Iterable[str]:
 async def once(told: Config) -> Status:
     """Return the current state. Raises StartError if Redis can't be reached."""
     async with asking(told) as gatherer:
-        return await gatherer.look()
+        return await gatherer.read_status()
 
 
 @asynccontextmanager

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from relay.config import Config, one_start_error
+from relay.configuration.config import Config, one_start_error
 from relay.logs import escape
-from relay.process.unignored_signals import unless_ignored
+from relay.process.skip_ignored_signals import unless_ignored
 from relay.redis_client.client import Unavailable
 from relay.tools.status import formatting
 from relay.tools.status.gather import Gatherer, Status, asking
@@ -34,17 +34,17 @@ async def _show(told: Config, interval: float) -> None:
     async with asking(told) as gatherer:
         if console.is_terminal and not console.is_dumb_terminal:
             with Live(console=console, screen=True, auto_refresh=False) as live:
-                await _look_for_ever(gatherer, lambda page: live.update(page, refresh=True), interval)
+                await _show_for_ever(gatherer, lambda page: live.update(page, refresh=True), interval)
         else:
-            await _look_for_ever(gatherer, lambda page: console.print(page, Text()), interval)
+            await _show_for_ever(gatherer, lambda page: console.print(page, Text()), interval)
 
 
-async def _look_for_ever(gatherer: Gatherer, display: Show, interval: float) -> None:
+async def _show_for_ever(gatherer: Gatherer, display: Show, interval: float) -> None:
     last: Status | None = None
     while True:
         trouble = ""
         try:
-            last = await gatherer.look()
+            last = await gatherer.read_status()
         except Unavailable as error:
             trouble = str(error)
         display(_page(last, trouble))

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from relay.config import ConfigError, StartError, bounded
+from relay.configuration.config import ConfigError, StartError, bounded
 from relay.net.tls_error_words import tls_error_words
 from relay.tools.testbed.process import HOST
 

@@ -15,14 +15,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.process import embedded_redis
 from relay.tools.testbed import topology_setup
 from relay.tools.testbed.gossip_proxy import Gossip
 from relay.tools.testbed.process import HOST, START_SECONDS, Process, free_port
 from relay.tools.testbed.redis_kind import RedisKind
 from relay.tools.testbed.topology_setup import PRIMARIES, SENTINELS, SERVICE, Member, Step
-from relay.tools.testbed.waiting import LOOK_SECONDS, until
+from relay.tools.testbed.waiting import POLL_SECONDS, until
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ class Servers:
         """Return whether a primary may fail now: a replica could replace it, and all servers know that."""
         return bool(await _ask(self._ready))
 
-    async def settle(self) -> None:
+    async def until_ready(self) -> None:
         """Wait until a primary may fail (see `ready`). Raises StartError if that takes too long."""
         await _hold(("the servers work together again", self._ready))
 
@@ -333,6 +333,6 @@ async def _hold(step: Step) -> None:
     what, true = step
     with anyio.move_on_after(PATIENCE_SECONDS):
         while not await _ask(true):  # noqa: ASYNC110  no server notifies of it
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
         return
     raise StartError(f"not within {PATIENCE_SECONDS:g} s: {what}")

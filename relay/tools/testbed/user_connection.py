@@ -11,7 +11,7 @@ import anyio
 import anyio.abc
 from anyio.abc import ByteStream
 
-from relay.config import StartError, show_server
+from relay.configuration.config import StartError, show_server
 from relay.tasks.threads import in_thread
 from relay.tools.testbed.web_lines import NoWebSocket, WebLines
 

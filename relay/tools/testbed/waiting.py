@@ -5,12 +5,12 @@ from typing import Final
 
 import anyio
 
-LOOK_SECONDS: Final = 0.02
+POLL_SECONDS: Final = 0.02
 
 
 async def until(true: Callable[[], bool], seconds: float | None = None) -> bool:
     """Wait for a condition, for at most `seconds`. Returns whether it is true."""
     with anyio.move_on_after(seconds):
         while not true():  # noqa: ASYNC110  there is no event for the condition
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
     return true()

@@ -1,7 +1,7 @@
 """`relay torture`: random traffic on a cluster while a nemesis injects faults, and a check of what every client saw.
 
     command              the command line
-    plan                 the settings of a run: seconds, seed, faults
+    run_settings         the settings of a run: seconds, seed, faults
     lab                  the cluster under test: servers, proxies in front of a single one, node processes
     redis_proxy          a network between a node and the server that can be cut or slowed
     nemesis              injects faults into the lab, and keeps a log of them
@@ -18,5 +18,5 @@
     single_run           one run, from a fresh cluster to a report
 
 Servers and connections come from relay.tools.testbed. Traffic and faults are drawn from the seed. Their timing depends
-on the machine, so a seed repeats a plan, not a run.
+on the machine, so a seed repeats what is drawn, and not the whole run.
 """

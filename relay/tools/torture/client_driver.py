@@ -50,6 +50,7 @@ class Stage:
         self.grace = grace
         self.acting = False
         self.over = False
+        self.calm = 1.0  # how many times longer than usual everybody waits before the next move
         self._wires: dict[str, deque[str]] = {}
 
     async def dial(self, user: User, node: int) -> UserConnection | None:
@@ -120,7 +121,7 @@ class ClientDriver:
         move = Move.IDLE
         while not self._stage.over and move not in (Move.CUT, Move.VANISH):
             acting = self._stage.acting and self.user.ready
-            await anyio.sleep(self._rng.expovariate(1 / PACE_SECONDS) if acting else NUDGE_SECONDS)
+            await anyio.sleep(self._rng.expovariate(1 / PACE_SECONDS) * self._stage.calm if acting else NUDGE_SECONDS)
             if self._deserted(patience):
                 break
             move = await self._move(wire)
@@ -159,7 +160,7 @@ class Stranger:
     async def run(self) -> None:
         """Claim names while the stage is acting."""
         while self._stage.acting:
-            await anyio.sleep(self._rng.expovariate(1 / PACE_SECONDS))
+            await anyio.sleep(self._rng.expovariate(1 / PACE_SECONDS) * self._stage.calm)
             user = self._make(self._rng.choice(self._names))
             node = self._rng.randrange(len(self._stage.addresses))
             with anyio.move_on_after(PATIENCE_SECONDS[1]):

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from relay.config import parse_server
+from relay.configuration.config import parse_server
 
 if TYPE_CHECKING:
-    from relay.tools.torture.plan import Plan
+    from relay.tools.torture.run_settings import RunSettings
 
 VIOLATED_STATUS: Final = 1
 INTERRUPTED_STATUS: Final = 130  # the status with which a shell reports Ctrl-C
@@ -76,20 +76,22 @@ def torture(
 
     Exit status 0: every promise was held; 1: not, and the output says which.
     """
-    from relay.tools.torture import plan as plans  # not for --help: it takes a while to import
+    from relay.tools.torture import run_settings  # not for --help: it takes a while to import
 
-    chosen = plans.new_seed() if seed is None else seed
-    kind = plans.parse_engine(engine)
+    chosen = run_settings.new_seed() if seed is None else seed
+    kind = run_settings.parse_engine(engine)
     if server:
         servers = tuple(parse_server("--server", one) for one in server)
-        plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind, tls=tls, ca=ca, ws=ws)
+        settings = run_settings.RunSettings(
+            seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind, tls=tls, ca=ca, ws=ws
+        )
     else:
-        faults = plans.parse_faults(fault, kind)
-        plan = plans.Plan(seconds, chosen, faults, nodes, users, engine=kind, tls=tls, ca=ca, ws=ws)
-    return _carry_out(plan, as_json=as_json)
+        faults = run_settings.parse_faults(fault, kind)
+        settings = run_settings.RunSettings(seconds, chosen, faults, nodes, users, engine=kind, tls=tls, ca=ca, ws=ws)
+    return _carry_out(settings, as_json=as_json)
 
 
-def _carry_out(plan: "Plan", *, as_json: bool) -> int:
+def _carry_out(settings: "RunSettings", *, as_json: bool) -> int:
     import anyio
 
     from relay.tools.torture import report, single_run
@@ -98,9 +100,9 @@ def _carry_out(plan: "Plan", *, as_json: bool) -> int:
         if not as_json:
             typer.echo(line)
 
-    say(f"torture with seed {plan.seed}; again: {plan.again}")
+    say(f"torture with seed {settings.seed}; again: {settings.again}")
     try:
-        result = anyio.run(single_run.run, plan, say, backend_options={"use_uvloop": single_run.UVLOOP})
+        result = anyio.run(single_run.run, settings, say, backend_options={"use_uvloop": single_run.UVLOOP})
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS
     typer.echo(report.as_json(result) if as_json else "\n".join(report.lines(result)))

@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 from redis.exceptions import RedisError
 
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.observe.status_report import decode
 from relay.redis_client.keys import Keys
 from relay.tools.testbed import redis_servers
@@ -20,8 +20,8 @@ from relay.tools.testbed.process import HOST, START_SECONDS, Process, free_port
 from relay.tools.testbed.redis_kind import RedisKind
 from relay.tools.testbed.redis_servers import Cluster, Server, Servers
 from relay.tools.testbed.waiting import until
-from relay.tools.torture.plan import DRAIN, GRACE, LEASE, NODE
 from relay.tools.torture.redis_proxy import RedisProxy
+from relay.tools.torture.run_settings import DRAIN, GRACE, LEASE, NODE
 
 PREFIX: Final = "relay"  # the prefix of all keys in Redis
 _LISTENING: Final = re.compile(rb" listening .*\baddress=\S+:(\d+)")
@@ -107,7 +107,7 @@ class Lab:
 
     async def keys_without_ttl(self) -> list[str]:
         """Return every key without a TTL. Raises StartError if the servers don't work together again in time."""
-        await self.servers.settle()  # a former primary may still consider itself as one
+        await self.servers.until_ready()  # a former primary may still consider itself as one
         found = []
         for server in await self.servers.primaries():
             client = server.client

@@ -17,7 +17,7 @@ from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
 from relay.tools.torture.lab import PREFIX, Lab, Node
-from relay.tools.torture.plan import ALIVE_SECONDS, FREE_SECONDS, LEASE, REPLACING
+from relay.tools.torture.run_settings import ALIVE_SECONDS, FREE_SECONDS, LEASE, REPLACING
 
 # Seconds between two faults. Some sessions can come back in that time, but not all.
 PAUSE_SECONDS: Final = (0.3, 2.5)
@@ -91,7 +91,7 @@ class Nemesis:
         with suppress(RedisError, OSError):  # the server is down, so there is nothing more to break
             await (_NODE[kind](self, node) if kind in _NODE else _SERVER[kind](self))
         fault.span.ended = self._clock()
-        await self._look(f"after {kind}")
+        await self._check_recovery(f"after {kind}")
 
     @asynccontextmanager
     async def _calm(self) -> AsyncIterator[None]:
@@ -107,7 +107,7 @@ class Nemesis:
             await until(lambda: not self._looking)
             self._breaking += 1
 
-    async def _look(self, when: str) -> None:
+    async def _check_recovery(self, when: str) -> None:
         """Check that everything works again within a bound, and log the failures."""
         async with self._calm():
             began = self._clock()
@@ -213,7 +213,7 @@ class Nemesis:
         else:
             server.tell(signal.SIGSTOP)
         await self._lab.servers.replaced(server)
-        await self._look(f"the primary on port {server.port} {'killed' if killed else 'frozen'} and replaced")
+        await self._check_recovery(f"the primary on port {server.port} {'killed' if killed else 'frozen'} and replaced")
         await anyio.sleep(LEASE * self._rng.choice((0.0, 0.5, 1.5)))
         if killed:
             await server.serve()
@@ -227,7 +227,7 @@ class Nemesis:
         old = await self._lab.servers.switch()
         for proxy in self._lab.proxies:
             proxy.target = (HOST, self._lab.server.port)
-        await self._look(f"the primary on port {old.port} demoted")
+        await self._check_recovery(f"the primary on port {old.port} demoted")
         if self._lab.proxies:
             await old.end()
         self._server_broken = False
@@ -239,7 +239,7 @@ class Nemesis:
         server = self._rng.choice(await cluster.primaries())
         await cluster.cut_off(server)
         await cluster.replaced(server)
-        await self._look(f"the primary on port {server.port} isolated and replaced")
+        await self._check_recovery(f"the primary on port {server.port} isolated and replaced")
         cluster.gossip.heal()
         self._server_broken = False
 

@@ -31,7 +31,7 @@ class Newcomers:
         serial = 0
         async with anyio.create_task_group() as tasks:
             while self._stage.acting:
-                await anyio.sleep(self._rng.expovariate(1 / PACE_SECONDS))
+                await anyio.sleep(self._rng.expovariate(1 / PACE_SECONDS) * self._stage.calm)
                 serial += 1
                 tasks.start_soon(self._come, f"new{serial}", self._rng.randrange(len(self._stage.addresses)))
 

@@ -15,7 +15,7 @@ def lines(result: Result) -> Iterator[str]:
     verdict = result.verdict
     counted = ("lost", "doubled", "reordered", "misdelivered", "unreported")
     faults = ", ".join(f"{count} {kind}" for kind, count in sorted(result.faults.items())) or "none"
-    yield f"seed {result.plan.seed}, {result.seconds:.0f} s, {result.sessions} sessions; faults: {faults}"
+    yield f"seed {result.settings.seed}, {result.seconds:.0f} s, {result.sessions} sessions; faults: {faults}"
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(verdict.unconfirmed.items())) or "none"
     counts = ", ".join(f"{len(verdict.violations.get(rule, []))} {rule}" for rule in counted)
     yield f"{verdict.said} messages said, {verdict.delivered} delivered, unconfirmed: {reasons}; {counts}"
@@ -27,7 +27,7 @@ def lines(result: Result) -> Iterator[str]:
     if result.clean:
         yield "clean"
     else:
-        yield f"not clean; the nodes' logs are in {result.folder}; again: {result.plan.again}"
+        yield f"not clean; the nodes' logs are in {result.folder}; again: {result.settings.again}"
 
 
 def as_json(result: Result) -> str:
@@ -35,7 +35,7 @@ def as_json(result: Result) -> str:
     verdict = result.verdict
     return json.dumps(
         {
-            "seed": result.plan.seed,
+            "seed": result.settings.seed,
             "clean": result.clean,
             "said": verdict.said,
             "delivered": verdict.delivered,
@@ -45,7 +45,7 @@ def as_json(result: Result) -> str:
             "faults": result.faults,
             "sessions": result.sessions,
             "seconds": round(result.seconds, 1),
-            "again": result.plan.again,
+            "again": result.settings.again,
             "logs": result.folder,
         }
     )

@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 from msgspec import Struct, field
 
-from relay.config import StartError, one_start_error
+from relay.configuration.config import StartError, one_start_error
 from relay.tools.testbed import certificates
 from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.user_connection import look_up
@@ -28,7 +28,7 @@ from relay.tools.torture.json_client import JsonClient
 from relay.tools.torture.lab import Lab
 from relay.tools.torture.nemesis import Nemesis
 from relay.tools.torture.newcomers import Newcomers
-from relay.tools.torture.plan import Plan
+from relay.tools.torture.run_settings import RunSettings
 from relay.tools.torture.text_client import TextClient
 
 WARM_UP_SECONDS: Final = 2.0  # before the first fault, so that sessions exist when memory is measured
@@ -46,7 +46,7 @@ _ERROR: Final = re.compile(r"^\S+ (error|critical) .*", re.MULTILINE)
 class Result(Struct):
     """The outcome of a run."""
 
-    plan: Plan
+    settings: RunSettings
     verdict: Verdict
     faults: dict[str, int] = field(default_factory=dict)
     sessions: int = 0
@@ -62,17 +62,21 @@ class Result(Struct):
 Tell = Callable[[str], None]
 
 
-async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
-    """Carry the plan out. Calls `tell` with each line of progress. Raises StartError."""
+async def run(settings: RunSettings, tell: Tell = lambda _: None) -> Result:
+    """Carry the run out. Calls `tell` with each line of progress. Raises StartError."""
     folder = Path(tempfile.mkdtemp(prefix="relay-torture-"))
     try:
         with one_start_error():
-            for server in plan.servers:
+            for server in settings.servers:
                 await look_up(server)
-            certificate = certificates.make_certificate(folder) if plan.tls and not plan.servers else None
-            tls = certificates.client_context(str(certificate[0]) if certificate else plan.ca) if plan.tls else None
-            async with _cluster(plan, folder, certificate) as cluster:
-                campaign = _Campaign(plan, cluster, tell, tls)
+            certificate = certificates.make_certificate(folder) if settings.tls and not settings.servers else None
+            tls = (
+                certificates.client_context(str(certificate[0]) if certificate else settings.ca)
+                if settings.tls
+                else None
+            )
+            async with _cluster(settings, folder, certificate) as cluster:
+                campaign = _Campaign(settings, cluster, tell, tls)
                 result = await campaign.run()
     except StartError:
         _remove_if_empty(folder)
@@ -95,28 +99,30 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _cluster(plan: Plan, folder: Path, certificate: certificates.Certificate | None) -> AsyncIterator[Lab | None]:
-    if plan.servers:
+async def _cluster(
+    settings: RunSettings, folder: Path, certificate: certificates.Certificate | None
+) -> AsyncIterator[Lab | None]:
+    if settings.servers:
         yield None
     else:
-        async with lab.build(folder, plan.nodes, plan.command, plan.engine, certificate) as cluster:
+        async with lab.build(folder, settings.nodes, settings.command, settings.engine, certificate) as cluster:
             yield cluster
 
 
 class _Campaign:
     """One run against one cluster. `lab` is None if the run didn't start the cluster itself."""
 
-    def __init__(self, plan: Plan, lab: Lab | None, tell: Tell, tls: ssl.SSLContext | None) -> None:
-        self._plan = plan
+    def __init__(self, settings: RunSettings, lab: Lab | None, tell: Tell, tls: ssl.SSLContext | None) -> None:
+        self._settings = settings
         self._lab = lab
         self._tell = tell
         self._began = time.monotonic()
         self._history = History()
-        addresses = list(plan.servers) if lab is None else [lab.address(node.number) for node in lab.nodes]
-        self.stage = Stage(addresses, self._clock, plan.grace, tls, web=plan.ws)
+        addresses = list(settings.servers) if lab is None else [lab.address(node.number) for node in lab.nodes]
+        self.stage = Stage(addresses, self._clock, settings.grace, tls, web=settings.ws)
         self._users = self._cast()
         self._failures: dict[str, list[str]] = {}
-        self._looks = 0  # checks whether everything works
+        self._checks = 0  # checks whether everything works
         self._usual = 0.0  # seconds that a check takes without faults
 
     def _clock(self) -> float:
@@ -124,11 +130,11 @@ class _Campaign:
 
     def _rng(self, *role: object) -> Random:
         """Return a random generator for a role, so that roles don't influence each other."""
-        return Random(f"{self._plan.seed}/{'/'.join(map(str, role))}")
+        return Random(f"{self._settings.seed}/{'/'.join(map(str, role))}")
 
     def _cast(self) -> list[User]:
-        tag = f"t{self._plan.seed:x}" if self._lab is None else "u"
-        names = [f"{tag}{number}" for number in range(self._plan.users)]
+        tag = f"t{self._settings.seed:x}" if self._lab is None else "u"
+        names = [f"{tag}{number}" for number in range(self._settings.users)]
         return [self._make(name, KINDS[number % len(KINDS)], names) for number, name in enumerate(names)]
 
     def _make(self, name: str, kind: Kind, names: list[str], *, stranger: bool = False) -> User:
@@ -142,7 +148,7 @@ class _Campaign:
         async with anyio.create_task_group() as players:
             for user in self._users:
                 players.start_soon(ClientDriver(user, self.stage, self._rng("player", user.name)).run)
-            await self._until_all(lambda user: user.ready, "has no session at the start", self._plan.recovery)
+            await self._until_all(lambda user: user.ready, "has no session at the start", self._settings.recovery)
             self.stage.acting = True
             for number in range(STRANGERS):
                 players.start_soon(self._stranger(number).run)
@@ -152,15 +158,15 @@ class _Campaign:
             await self._measure()
             await self._trouble()
             await self._quiet()
-            verdict = checker.check(self._history, lease=self._plan.lease, grace=self._plan.grace)
-            await self._look_at_cluster(memory)
+            verdict = checker.check(self._history, lease=self._settings.lease, grace=self._settings.grace)
+            await self._check_cluster(memory)
             self.stage.over = True
             players.cancel_scope.cancel()
         verdict.violations |= {rule: lines for rule, lines in self._failures.items() if lines}
         counts: dict[str, int] = {}
         for fault in self._history.faults:
             counts[fault.kind] = counts.get(fault.kind, 0) + 1
-        return Result(self._plan, verdict, counts, len(self._history.sessions), self._clock())
+        return Result(self._settings, verdict, counts, len(self._history.sessions), self._clock())
 
     def _stranger(self, number: int) -> Stranger:
         rng = self._rng("stranger", number)
@@ -175,18 +181,18 @@ class _Campaign:
         """Measure how long a check takes on this machine with its current load."""
         began = self._clock()
         everyone = list(range(len(self.stage.addresses)))
-        self._failures["dead"] = await self._alive(everyone, EVERYWHERE, self._plan.recovery)
+        self._failures["dead"] = await self._alive(everyone, EVERYWHERE, self._settings.recovery)
         self._usual = self._clock() - began
 
     async def _trouble(self) -> None:
         if self._lab is None:
-            await anyio.sleep(self._plan.seconds)
+            await anyio.sleep(self._settings.seconds)
             return
-        nemesis = Nemesis(self._lab, list(self._plan.faults), self._rng("nemesis"), self._clock, self._alive)
+        nemesis = Nemesis(self._lab, list(self._settings.faults), self._rng("nemesis"), self._clock, self._alive)
         self._history.faults = nemesis.faults
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._progress)
-            await nemesis.rage(self._plan.seconds)
+            await nemesis.rage(self._settings.seconds)
             tasks.cancel_scope.cancel()
         self._failures["dead"] += nemesis.dead
 
@@ -205,9 +211,9 @@ class _Campaign:
         healed = self._clock()
         self.stage.acting = False
         everyone = list(range(len(self.stage.addresses)))
-        self._failures["recovery"] = await self._alive(everyone, EVERYWHERE, self._plan.recovery)
+        self._failures["recovery"] = await self._alive(everyone, EVERYWHERE, self._settings.recovery)
         # A name may still belong, for the grace period, to a client that has vanished.
-        last = healed + self._plan.recovery + self._plan.grace
+        last = healed + self._settings.recovery + self._settings.grace
         await self._until_all(lambda user: user.ready, "is not back", last)
         await self._until_all(lambda user: user.settled, "waits for the outcome of messages", last)
         await anyio.sleep(QUIET_SECONDS)
@@ -233,9 +239,9 @@ class _Campaign:
 
         They have `seconds` more than a check takes without faults.
         """
-        self._looks += 1
+        self._checks += 1
         seconds += self._usual
-        tag = f"{self._plan.seed:x}-{self._looks}"
+        tag = f"{self._settings.seed:x}-{self._checks}"
         failures: list[str] = []
 
         async def try_pair(a: int, b: int) -> None:
@@ -253,7 +259,7 @@ class _Campaign:
     def _memory(self) -> list[int]:
         return [node.memory for node in self._lab.nodes] if self._lab else []
 
-    async def _look_at_cluster(self, memory: list[int]) -> None:
+    async def _check_cluster(self, memory: list[int]) -> None:
         if self._lab is None:
             return
         self._failures["keys without a TTL"] = await self._lab.keys_without_ttl()

@@ -1,6 +1,7 @@
 // The messages on the page. They are kept in `sessionStorage` before they are acknowledged, so that a reload shows each of
 // them once.
 
+import { forget, keep, keys, recall } from "./kept.js";
 import { failing, make, put } from "./text.js";
 
 const KEPT = 500; // rows; older ones go
@@ -36,9 +37,9 @@ export class Log {
 
   /** Show what an earlier page of this tab kept. */
   restore() {
-    const keys = Object.keys(sessionStorage).filter((key) => key.startsWith("log:"));
-    for (const key of keys.map((one) => Number(one.slice(4))).sort((a, b) => a - b)) {
-      this.show({ ...JSON.parse(sessionStorage.getItem(`log:${key}`)), key });
+    const kept = keys().filter((key) => key.startsWith("log:"));
+    for (const key of kept.map((one) => Number(one.slice(4))).sort((a, b) => a - b)) {
+      this.show({ ...JSON.parse(recall(`log:${key}`)), key });
       this.next = key + 1;
     }
     this.follow();
@@ -69,11 +70,7 @@ export class Log {
   }
 
   keep({ element, foot, receipt, ...row }) {
-    try {
-      sessionStorage.setItem(`log:${row.key}`, JSON.stringify(row));
-    } catch {
-      // the page still shows it
-    }
+    keep(`log:${row.key}`, JSON.stringify(row));
   }
 
   show(row) {
@@ -96,7 +93,7 @@ export class Log {
 
   drop(row) {
     row.element.remove();
-    sessionStorage.removeItem(`log:${row.key}`);
+    forget(`log:${row.key}`);
   }
 
   mark(row) {

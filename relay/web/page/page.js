@@ -1,6 +1,7 @@
 // The chat page. What others wrote only ever becomes the text of an element.
 
 import { connect } from "./client/index.js";
+import { forget, keep, recall, storage } from "./kept.js";
 import { Log } from "./log.js";
 import { ending, make, plain, put, refusal } from "./text.js";
 
@@ -92,8 +93,8 @@ const HAPPENS = {
   dropped: connection,
   paired({ name, resumed }) {
     partnerIs("here");
-    if (resumed && sessionStorage.getItem("with") === name) return;
-    sessionStorage.setItem("with", name);
+    if (resumed && recall("with") === name) return;
+    keep("with", name);
     note("You are chatting with #.", name);
     recallDraft();
     if (document.activeElement?.closest("#calls") === null) at("text").focus();
@@ -116,7 +117,7 @@ const HAPPENS = {
   left({ name, reason, chat: which }) {
     note(ending(reason), name);
     if (chat.chat !== null && which !== chat.chat) return;
-    sessionStorage.removeItem("with");
+    forget("with");
     partnerIs("here");
     if (!ring) at("callee").focus();
   },
@@ -215,7 +216,7 @@ async function enter(name) {
   const urls = await nodes();
   for (;;) {
     try {
-      chat = await connect(urls, { name, ask: true, inOrder: true, reconnectTimeout: Infinity, state: sessionStorage });
+      chat = await connect(urls, { name, ask: true, inOrder: true, reconnectTimeout: Infinity, state: storage });
       break;
     } catch (error) {
       if (error.code && error.code !== "unavailable") {
@@ -228,7 +229,7 @@ async function enter(name) {
     }
   }
   problem();
-  sessionStorage.setItem("name", name);
+  keep("name", name);
   at("my-name").textContent = chat.name;
   show("me", true);
   show("talk", true);
@@ -253,8 +254,8 @@ function outside() {
 }
 
 function end(sentence) {
-  sessionStorage.removeItem("name");
-  sessionStorage.removeItem("with");
+  forget("name");
+  forget("with");
   at("name").value = chat?.name ?? at("my-name").textContent;
   rows = new Map();
   clearInterval(timer);
@@ -306,11 +307,11 @@ function submit() {
 }
 
 function recallDraft() {
-  at("text").value = sessionStorage.getItem(`draft:${chat.partner}`) ?? "";
+  at("text").value = recall(`draft:${chat.partner}`) ?? "";
 }
 
 function draft() {
-  sessionStorage.setItem(`draft:${chat.partner}`, at("text").value);
+  keep(`draft:${chat.partner}`, at("text").value);
 }
 
 on("enter", "submit", () => {
@@ -358,10 +359,12 @@ on("text", "keydown", (event) => {
   event.preventDefault();
   submit();
 });
+// No other page could take the session over, and the name would be taken for a while.
+if (!storage) window.addEventListener("pagehide", () => chat?.close({ now: true }));
 for (const sign of ["online", "offline"]) window.addEventListener(sign, connection);
 setInterval(connection, 1000);
 
 log.restore();
-const before = sessionStorage.getItem("name");
+const before = recall("name");
 if (before) enter(before);
 else outside();

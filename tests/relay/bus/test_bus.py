@@ -26,10 +26,12 @@ async def test_all_mail_of_a_turn_leaves_in_one_frame() -> None:
 
 
 class TestAcknowledgements:
-    async def test_one_leaves_at_once_when_nothing_left_before(self) -> None:
+    async def test_an_acknowledgement_leaves_at_once_when_nothing_left_before(self) -> None:
         assert Desk().turn(ACKS[0]) == [[ACKS[0]]]
 
-    async def test_others_gather_for_a_pause_and_leave_by_themselves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_other_acknowledgements_gather_for_a_pause_and_leave_by_themselves(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.05)
         desk, began = Desk(), time.monotonic()
         desk.turn(ACKS[0])
@@ -39,7 +41,7 @@ class TestAcknowledgements:
         assert desk.publisher.mail == [ACKS[1:3]]
         assert time.monotonic() - began >= 0.05
 
-    async def test_other_mail_takes_them_along(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_other_mail_takes_acknowledgements_along(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 60.0)
         desk = Desk()
         desk.turn(ACKS[0])
@@ -100,7 +102,7 @@ class TestGathering:
 class TestAnswers:
     """Replies make room for the messages that were held back."""
 
-    async def test_one_asks_for_nothing_where_nothing_was_held_back(self) -> None:
+    async def test_an_answer_asks_for_nothing_where_nothing_was_held_back(self) -> None:
         desk = Desk()
         desk.turn(TEXT, TEXT)
         desk.bus.post(THERE, TEXT)  # leaves at the end of the tick in which it was posted, without being asked for
@@ -146,13 +148,13 @@ class TestHints:
         desk.turn(TEXT)
         assert desk.bus.flowing(THERE)
 
-    async def test_there_is_none_while_the_server_is_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_there_is_no_room_while_the_server_is_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(publisher, "UNDER_WAY", 1)
         desk = Desk()
         desk.turn(TEXT)
         assert not desk.bus.flowing(THERE)
 
-    async def test_there_is_none_without_a_connection_or_a_lease(self) -> None:
+    async def test_there_is_no_room_without_a_connection_or_a_lease(self) -> None:
         desk = Desk()
         desk.lease.standing = False
         assert not desk.bus.flowing(THERE)
@@ -160,7 +162,7 @@ class TestHints:
         desk.connect(None, None)
         assert not desk.bus.flowing(THERE)
 
-    async def test_there_is_none_to_a_node_that_acknowledges_nothing(self) -> None:
+    async def test_there_is_no_room_to_a_node_that_acknowledges_nothing(self) -> None:
         desk = Desk()
         desk.turn(Text("ann", "c1", 1, 1, 0, 1.0, ["x" * FLIGHT_BYTES]))
         assert not desk.bus.flowing(THERE)

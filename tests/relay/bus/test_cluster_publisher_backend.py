@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from relay.bus import cluster_publisher_backend as backend_module
 from relay.bus.cluster_publisher_backend import ClusterPublisherBackend
+from relay.configuration.redis_url import Login
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.dialing import Connection, Dialer
 from relay.redis_client.keys import Keys
-from relay.redis_url import Login
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +74,7 @@ class Topology:
     def home(self, channel: str) -> str | None:
         return self.known.get(channel)
 
-    async def look(self) -> None:
+    async def refresh_topology(self) -> None:
         self.known = dict(self.truth)
 
     async def connect(self, home: str) -> Connection:

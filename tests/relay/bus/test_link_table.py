@@ -30,7 +30,7 @@ def acknowledged(sent: bytes) -> Frame:
 
 
 class TestBusy:
-    def test_quiet_ones_are_not_looked_at(self) -> None:
+    def test_quiet_links_are_not_looked_at(self) -> None:
         """This holds for any number of them, because the check runs many times a second."""
         its = opened(some(1000))
         assert its.busy() == []
@@ -38,7 +38,7 @@ class TestBusy:
         assert its.busy() == []
         assert its._busy == {}  # private: what would be looked at again and again shows nowhere else
 
-    def test_one_is_for_as_long_as_something_is_under_way(self) -> None:
+    def test_a_link_is_busy_for_as_long_as_something_is_under_way(self) -> None:
         its = opened([THERE])
         link = its.get(THERE)
         assert link is not None
@@ -49,7 +49,7 @@ class TestBusy:
         link.take(acknowledged(sent), 0.1)
         assert its.busy() == []
 
-    def test_one_that_is_forgotten_is_not(self) -> None:
+    def test_a_link_that_is_forgotten_is_not_busy(self) -> None:
         its = opened([THERE])
         its.touch(THERE)
         its.forget(THERE)
@@ -57,13 +57,13 @@ class TestBusy:
 
 
 class TestForgetting:
-    def test_one_that_was_silent_for_a_lease_is_doubtful(self) -> None:
+    def test_a_node_that_was_silent_for_a_lease_is_doubtful(self) -> None:
         its = opened([THERE])
         assert its.doubtful(LEASE - 0.1) == []
         assert its.doubtful(LEASE) == [THERE]
         assert its.doubtful(LEASE) == [], "until it's judged"
 
-    def test_one_that_was_heard_is_not(self) -> None:
+    def test_a_node_that_was_heard_is_not_doubtful(self) -> None:
         its = opened([THERE])
         link = its.get(THERE)
         assert link is not None
@@ -113,7 +113,7 @@ class TestForgetting:
         now, seconds = LEASE, 0
         while len(its):
             doubtful = its.doubtful(now)
-            assert len(doubtful) <= link_table.LOOKS
+            assert len(doubtful) <= link_table.CHECKS
             its.judge(doubtful, set(doubtful), now)
             now, seconds = now + 1.0, seconds + 1
         assert seconds < 60
@@ -131,7 +131,7 @@ class TestForgetting:
             its.judge(doubtful, NOBODY, now)
             looks += len(doubtful)
             now += 1.0
-        assert looks <= 1000 * link_table.LIVELY_LOOKS
+        assert looks <= 1000 * link_table.LIVELY_CHECKS
         assert len(its) == 1000
 
 
@@ -152,7 +152,7 @@ class TestRoom:
         assert set(its) == {old[0], old[1], THERE}
         assert its.doubtful(20.0) == [old[0], THERE], "those that are gone are gone from the looks too"
 
-    def test_where_all_are_in_use_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_there_is_no_room_where_all_are_in_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(link_table, "LINKS", 1)
         its = opened(some(1))
         link = its.get(some(1)[0])

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from relay.bus import reconnect
 from relay.directory.directory import Unavailable
+from relay.redis_client import backoff
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,7 @@ async def test_one_that_served_is_made_anew_at_once_and_one_that_did_not_after_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reconnect, "RECONNECT_SECONDS", (0.0, 3600.0))
+    monkeypatch.setattr(backoff, "BRIEF_SECONDS", 0.0)
     served = [True, True, False]
 
     async def serve() -> reconnect.Ended:
@@ -62,3 +64,23 @@ async def test_one_that_served_is_made_anew_at_once_and_one_that_did_not_after_a
         for _ in range(10):  # a further session would end the test, but there is none
             await checkpoint()
         tasks.cancel_scope.cancel()
+
+
+async def test_one_that_served_only_briefly_is_made_anew_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that cuts each connection off at once must not be asked for the next one without end."""
+    monkeypatch.setattr(reconnect, "RECONNECT_SECONDS", (0.0, 3600.0))
+    monkeypatch.setattr(backoff, "BRIEF_SECONDS", 3600.0)
+    sessions = 0
+
+    async def serve() -> reconnect.Ended:
+        nonlocal sessions
+        sessions += 1
+        return reconnect.Ended(True, "redis:1")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reconnect.keep, serve, "subscriber", lambda _: None)
+        await until(lambda: sessions > 0)
+        for _ in range(10):
+            await checkpoint()
+        tasks.cancel_scope.cancel()
+    assert sessions == 1

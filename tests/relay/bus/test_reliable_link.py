@@ -28,6 +28,7 @@ from relay.bus.reliable_link import (
 )
 from relay.metrics import Counts
 from relay.session.peer_messages import VERSION, Ack, Text, decode
+from tests.support.rows import each_row
 
 A, B = "a" * 16, "b" * 16
 
@@ -107,7 +108,7 @@ class TestFrames:
         with suppress(BadFrame):
             unpack(raw)
 
-    @pytest.mark.parametrize(
+    @each_row(
         "raw",
         [
             b"",
@@ -360,7 +361,7 @@ class Channel(RuleBasedStateMachine):
 
 
 TestChannel: Any = Channel.TestCase
-TestChannel.settings = settings(max_examples=max(50, settings().max_examples), stateful_step_count=40, deadline=None)
+TestChannel.settings = settings(stateful_step_count=40)
 
 
 def test_a_frame_of_an_older_node_is_understood() -> None:

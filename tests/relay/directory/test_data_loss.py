@@ -39,17 +39,17 @@ class Told:
         self.put_back.update(partitions)
 
     # private: whether a server was late shows only there
-    async def look(self, shards: DataLossWatch) -> None:
+    async def check(self, shards: DataLossWatch) -> None:
         """Check once, or again if the server didn't answer in time on a busy machine."""
         self.forgotten, self.put_back = set(), set()
         failures = shards._redis_client._counts.redis_failures
-        await shards.look(self.forget, self.write_back)
+        await shards.check_servers(self.forget, self.write_back)
         while (
             any(shard.doubted for shard in shards._shards.values())
             or shards._redis_client._counts.redis_failures > failures
         ):
             failures = shards._redis_client._counts.redis_failures
-            await shards.look(self.forget, self.write_back)
+            await shards.check_servers(self.forget, self.write_back)
 
 
 class Desk:
@@ -85,8 +85,8 @@ async def a_desk(server: RedisServer, prefix: str, client: redis.Redis) -> Async
 @pytest.fixture
 async def desk(redis_server: RedisServer, prefix: str, redis_store: redis.Redis) -> AsyncIterator[Desk]:
     async with a_desk(redis_server, prefix, redis_store) as desk:
-        await desk.told.look(desk.data_loss)
-        await desk.others_told.look(desk.others)
+        await desk.told.check(desk.data_loss)
+        await desk.others_told.check(desk.others)
         yield desk
 
 
@@ -112,15 +112,15 @@ async def test_a_look_at_a_server_that_remembers_tells_nothing_and_asks_once(
         return await ask(self, commands)
 
     monkeypatch.setattr(PipelineConnection, "ask", counted)
-    await desk.told.look(desk.data_loss)
+    await desk.told.check(desk.data_loss)
     assert (desk.told.forgotten, desk.told.put_back) == (set(), set())
     assert len(asked) == 1
 
 
-async def test_once_it_forgot_all_partitions_begin_in_one_look(desk: Desk) -> None:
+async def test_once_it_forgot_all_partitions_begin_in_one_check(desk: Desk) -> None:
     before = desk.epochs()
     desk.client.delete(*desk.partitions())
-    await desk.told.look(desk.data_loss)
+    await desk.told.check(desk.data_loss)
     assert desk.told.forgotten == set(range(PARTITIONS))
     after = desk.epochs()
     assert not set(before) & set(after)
@@ -131,18 +131,18 @@ async def test_once_it_forgot_all_partitions_begin_in_one_look(desk: Desk) -> No
 async def test_a_node_that_was_not_the_first_to_notice_writes_back_too(desk: Desk) -> None:
     """A node that misses the roll call, because pub/sub was lost with the server, finds the new epoch."""
     desk.client.delete(*desk.partitions())
-    await desk.told.look(desk.data_loss)
-    await desk.others_told.look(desk.others)
+    await desk.told.check(desk.data_loss)
+    await desk.others_told.check(desk.others)
     assert desk.others_told.forgotten == set()
     assert desk.others_told.put_back == set(range(PARTITIONS))
-    await desk.others_told.look(desk.others)
+    await desk.others_told.check(desk.others)
     assert desk.others_told.put_back == set(), "once"
 
 
 async def test_a_partition_that_somebody_touched_first_is_no_reason_to_leave_the_others(desk: Desk) -> None:
     desk.client.delete(*desk.partitions())
     desk.client.hset(desk.keys.partition(0), "@", "1")  # a claim made it
-    await desk.told.look(desk.data_loss)
+    await desk.told.check(desk.data_loss)
     assert desk.told.forgotten == set(range(1, PARTITIONS))
     assert desk.told.put_back == {0}
     desk.client.pexpire(desk.keys.partition(0), 1000)
@@ -153,9 +153,9 @@ async def test_partitions_that_were_evicted_are_found_though_nobody_asks(desk: D
     gone = {5, 500, 1000}
     desk.client.delete(*map(desk.keys.partition, gone))
     desk.data_loss._turn = 499  # private: else 499 turns would have to be waited for
-    await desk.told.look(desk.data_loss)
+    await desk.told.check(desk.data_loss)
     assert desk.told.forgotten == set()
-    await desk.told.look(desk.data_loss)
+    await desk.told.check(desk.data_loss)
     assert desk.told.forgotten == gone
 
 
@@ -168,9 +168,9 @@ async def test_a_partition_that_moved_to_another_server_is_looked_at(
     # private: there is only one server here
     monkeypatch.setattr(desk.redis_client._engine, "version", desk.redis_client.layout + 1)
     desk.client.delete(desk.keys.partition(8))  # existing partitions name another server, as the missing ones would
-    await desk.told.look(desk.data_loss)
+    await desk.told.check(desk.data_loss)
     assert desk.told.forgotten == {8}
-    await desk.others_told.look(desk.others)
+    await desk.others_told.check(desk.others)
     assert desk.others_told.put_back == {8}, "also where others were quicker"
     assert not desk.data_loss.steady(desk.keys.partition(7)), "a server that is new has not served for a lease"
     assert desk.data_loss.steady(desk.keys.partition(1))
@@ -201,26 +201,26 @@ def time_of(desk: Desk) -> float:
 
 async def test_nobody_is_dead_by_a_clock_that_was_set_forward(desk: Desk, lease_key: str) -> None:
     """Redis then counts every lease as lapsed. A living node notices at its next renewal, and takes a new one."""
-    peers = await settled(desk)
+    node_liveness = await settled(desk)
     trust(desk)
     desk.client.set(lease_key, "1", px=round((TAIL_SECONDS - STEP + LEASE) * 1000))
     desk.data_loss.timed(lease_key, clock(), time_of(desk) - STEP)  # the time before the clock was set
     trust(desk)
     with capture_logs() as log:
-        assert await peers.lapsed(THEM) is None
+        assert await node_liveness.lapsed(THEM) is None
     assert [(line["event"], line["seconds"]) for line in log] == [("the clock of redis was set", STEP)]
     trust(desk)  # a lease later it has still not renewed
-    assert await peers.lapsed(THEM) is not None
+    assert await node_liveness.lapsed(THEM) is not None
 
 
 async def test_a_clock_that_was_set_back_lets_no_dead_node_live_on(desk: Desk, lease_key: str) -> None:
     """Its last renewal seems to hold for longer, but the lease itself says for how long it was asked."""
-    peers = await settled(desk)
+    node_liveness = await settled(desk)
     trust(desk)
     desk.client.set(lease_key, f"1  {round(LEASE * 1000)}", px=round((TAIL_SECONDS + STEP + LEASE) * 1000))
-    assert await peers.lapsed(THEM) is None
+    assert await node_liveness.lapsed(THEM) is None
     with anyio.fail_after(10):
-        while await peers.lapsed(THEM) is None:  # noqa: ASYNC110
+        while await node_liveness.lapsed(THEM) is None:  # noqa: ASYNC110
             await anyio.sleep(LEASE / 10)
 
 

@@ -17,30 +17,32 @@ class TestRenew:
         assert refusal == []
         return int(answer)
 
-    def test_one_that_holds_is_held_again_for_all_of_its_time(
+    def test_a_lease_that_holds_is_held_again_for_all_of_its_time(
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         redis_store.set(key, 1, px=TAIL + 1000)
         assert self.renew(run) == 1
         assert TAIL + 1000 < ttl(redis_store, key) <= TAIL + self.LEASE
 
-    def test_one_that_has_lapsed_is_not_although_its_key_is_there(
+    def test_a_lease_that_has_lapsed_is_not_renewed_although_its_key_is_there(
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         redis_store.set(key, 1, px=TAIL)
         assert self.renew(run) == 0
         assert ttl(redis_store, key) <= TAIL
 
-    def test_another_incarnation_s_is_not(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_the_lease_of_another_incarnation_is_not_renewed(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
         redis_store.set(key, 2, px=TAIL + 1000)
         assert self.renew(run, incarnation=1) == 0
         assert ttl(redis_store, key) <= TAIL + 1000
 
-    def test_one_that_was_forgotten_is_not(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_a_lease_that_was_forgotten_is_not_renewed(self, run: Run, redis_store: redis.Redis, key: str) -> None:
         assert self.renew(run) == 0
         assert not redis_store.exists(key)
 
-    def test_one_that_another_server_knew_is_and_that_is_told_once(
+    def test_a_lease_that_another_server_knew_is_renewed_and_that_is_told_once(
         self, run: Run, redis_store: redis.Redis, key: str, here: str
     ) -> None:
         redis_store.set(key, f"1 {OTHER}", px=TAIL + 1000)
@@ -75,7 +77,7 @@ class TestTakeAndLook:
         assert int(now) // 1_000_000 in range(int(redis_store.time()[0]) - 5, int(redis_store.time()[0]) + 1)
         assert run("renew", 3, 5000, TAIL) == [1]
 
-    def test_one_that_is_not_there_is_forgotten(self, run: Run) -> None:
+    def test_a_lease_that_is_not_there_is_forgotten(self, run: Run) -> None:
         assert run("look")[0] == -2
 
     def test_one_of_a_node_that_does_not_say_how_long_it_asks_for(

@@ -75,8 +75,10 @@ async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
         tasks.start_soon(redis_client.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        peers = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
-        tasks.start_soon(peers.watch, lambda: beyond | {THEM}, lambda node_id, _: told.append(node_id), told.append)
+        node_liveness = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
+        tasks.start_soon(
+            node_liveness.watch, lambda: beyond | {THEM}, lambda node_id, _: told.append(node_id), told.append
+        )
         await until(lambda: told)
         tasks.cancel_scope.cancel()
     await redis_client.aclose()
@@ -89,16 +91,16 @@ async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
     """A user who wants a dead user's name may ask once a minute, but the node checks all the time."""
     redis_client, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(redis_client, keys, US, LEASE)
-    peers = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
+    node_liveness = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(redis_client.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        tasks.start_soon(peers.watch, nobody, lambda _node_id, _since: None, lambda _node_id: None)
-        assert await peers.lapsed(THEM) is None  # it may have been lost, and may be written again
+        tasks.start_soon(node_liveness.watch, nobody, lambda _node_id, _since: None, lambda _node_id: None)
+        assert await node_liveness.lapsed(THEM) is None  # it may have been lost, and may be written again
         with anyio.fail_after(10):  # a check that is late on a busy machine starts again
             await anyio.sleep(2 * LEASE)  # nobody asks meanwhile
-            while (since := await peers.lapsed(THEM)) is None:  # noqa: ASYNC110
+            while (since := await node_liveness.lapsed(THEM)) is None:  # noqa: ASYNC110
                 await anyio.sleep(2 * LEASE)
         tasks.cancel_scope.cancel()
     await redis_client.aclose()
@@ -111,20 +113,20 @@ async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
 ) -> None:
     redis_client, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(redis_client, keys, US, LEASE)
-    peers = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
+    node_liveness = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
     held = round((TAIL_SECONDS + 2 * LEASE) * 1000)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(redis_client.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        tasks.start_soon(peers.watch, nobody, lambda _node_id, _since: None, lambda _node_id: None)
-        assert await peers.lapsed(THEM) is None
+        tasks.start_soon(node_liveness.watch, nobody, lambda _node_id, _since: None, lambda _node_id: None)
+        assert await node_liveness.lapsed(THEM) is None
         await anyio.sleep(LEASE / 2)
         redis_store.set(keys.lease(THEM), "1", px=held)
         await anyio.sleep(LEASE)
         redis_store.delete(keys.lease(THEM))
         await anyio.sleep(1.5 * LEASE)
-        first = await peers.lapsed(THEM)  # it had promised to live until now
+        first = await node_liveness.lapsed(THEM)  # it had promised to live until now
         tasks.cancel_scope.cancel()
     await redis_client.aclose()
     assert first is None or first < LEASE
@@ -135,19 +137,19 @@ async def test_who_is_without_a_lease_is_told_once_our_own_was_held_for_long_eno
 ) -> None:
     redis_client, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(redis_client, keys, US, LEASE)
-    peers = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
+    node_liveness = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
     held, lapsed, missing = (digit * 16 for digit in "cde")
     redis_store.set(keys.lease(held), "1", px=round((TAIL_SECONDS + 60) * 1000))
     redis_store.set(keys.lease(lapsed), "1", px=round(TAIL_SECONDS * 1000) - 1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(redis_client.run)
         await lease.take()
-        assert await peers.absent([held, lapsed, missing]) == set(), "who lives must have had time to come back"
+        assert await node_liveness.absent([held, lapsed, missing]) == set(), "who lives must have had time to come back"
         lease._since -= 2 * LEASE  # private: else a lease would have to be waited for
-        assert await peers.absent([held, lapsed, missing]) == {lapsed, missing}
+        assert await node_liveness.absent([held, lapsed, missing]) == {lapsed, missing}
         tasks.cancel_scope.cancel()
     await redis_client.aclose()
-    assert await peers.absent([]) == set()
+    assert await node_liveness.absent([]) == set()
 
 
 # private: what is remembered of the dead shows only in memory
@@ -156,14 +158,14 @@ async def test_what_is_known_of_leases_that_lapsed_long_ago_is_dropped_a_little_
 ) -> None:
     redis_client, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(redis_client, keys, US, LEASE)
-    peers = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
+    node_liveness = NodeLiveness(redis_client, keys, lease, DataLossWatch(redis_client, keys, lease))
     now = clock()
     old = {f"{n:016}": _Promise(now - TAIL_SECONDS - 1, 0.0) for n in range(2 * TIDY)}
-    peers._promises = {THEM: _Promise(now - TAIL_SECONDS + 60, 0.0), **old}
-    peers._tidy()
-    assert len(peers._promises) == TIDY + 2
-    peers._tidy()
-    peers._tidy()
-    assert list(peers._promises) == [THEM]
-    peers.forget([THEM, US])
-    assert not peers._promises
+    node_liveness._promises = {THEM: _Promise(now - TAIL_SECONDS + 60, 0.0), **old}
+    node_liveness._tidy()
+    assert len(node_liveness._promises) == TIDY + 2
+    node_liveness._tidy()
+    node_liveness._tidy()
+    assert list(node_liveness._promises) == [THEM]
+    node_liveness.forget([THEM, US])
+    assert not node_liveness._promises

@@ -9,6 +9,7 @@ import relay.directory.directory
 from relay.redis_client.client import Script
 from relay.tools.testbed.process import HOST
 from tests.relay.directory.conftest import OTHER, Run, ttl
+from tests.support.rows import each_row
 from tests.support.server import RedisServer
 
 # `server` is put before each of the other scripts.
@@ -86,7 +87,7 @@ class TestClaim:
         assert record(redis_store, key) == "7 n2/1/s9 [1]"
 
     @pytest.mark.usefixtures("old")
-    def test_asking_twice_is_asking_once(self, run: Run) -> None:
+    def test_a_claim_that_is_made_twice_is_made_once(self, run: Run) -> None:
         assert self.claim(run) == self.claim(run)
 
     @pytest.mark.usefixtures("old")
@@ -106,7 +107,9 @@ class TestClaim:
         assert self.claim(run, seen=seen)[0] == "taken"
 
     @pytest.mark.usefixtures("old")
-    def test_of_two_who_saw_the_same_dead_owner_one_gets_it(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_one_of_two_who_saw_the_same_dead_owner_gets_the_name(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
         put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
         assert self.claim(run, seen="7 n2/1/s9")[0] == "ok"
         assert self.claim(run, "n3/1/s3", seen="7 n2/1/s9")[0] == "taken"
@@ -119,7 +122,7 @@ class TestClaim:
         assert record(redis_store, key) is None
         assert TTL - 5000 < ttl(redis_store, key) <= TTL
 
-    def test_until_its_owners_had_time_to_come_back(
+    def test_a_partition_grants_nothing_until_its_owners_had_time_to_come_back(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         put(redis_store, key, {"@": str(now - 1_000_000)})
@@ -139,7 +142,7 @@ class TestClaim:
         assert run("find", FIELD, SETTLE, TTL)[0::2] == ["found", 1]
         assert epoch(redis_store, key) == now + 40_000_000
 
-    def test_meanwhile_a_name_that_is_there_is_taken(
+    def test_a_name_that_is_there_is_taken_meanwhile(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         put(redis_store, key, {"@": str(now), FIELD: "7 n2/1/s9 [1]"})
@@ -185,7 +188,9 @@ class TestFind:
     def test_absence_means_something_where_the_partition_remembers(self, run: Run) -> None:
         assert self.find(run) == ["none"]
 
-    def test_it_means_nothing_yet_where_it_forgot(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+    def test_absence_means_nothing_yet_where_the_partition_forgot(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
         assert self.find(run) == ["forgot"]
         assert self.find(run) == ["wait"]
         assert epoch(redis_store, key) >= now
@@ -194,7 +199,7 @@ class TestFind:
         assert self.find(run) == ["none"]
 
     @pytest.mark.usefixtures("others")
-    def test_neither_does_what_is_there_where_another_server_wrote_it(
+    def test_absence_means_nothing_where_another_server_wrote_what_is_there(
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
@@ -216,7 +221,9 @@ class TestSave:
         return answer
 
     @pytest.mark.usefixtures("old")
-    def test_its_owner_writes_it_under_the_same_fence(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_the_owner_writes_its_record_under_the_same_fence(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
         put(redis_store, key, {FIELD: "7 n1/1/s1 [old]"})
         assert self.save(run, body="[new one]") == ["ok", "7"]
         assert record(redis_store, key) == "7 n1/1/s1 [new one]"
@@ -224,7 +231,7 @@ class TestSave:
 
     @pytest.mark.usefixtures("old")
     @pytest.mark.parametrize("owner", ["n2/1/s1", "n1/1/s2", "n2/1/s2", "n1x/1/s1", "n1/1/s1x"])
-    def test_nobody_else_does(self, owner: str, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_nobody_else_writes_the_record(self, owner: str, run: Run, redis_store: redis.Redis, key: str) -> None:
         put(redis_store, key, {FIELD: f"7 {owner} [theirs]"})
         assert self.save(run) == ["lost"]
         assert record(redis_store, key) == f"7 {owner} [theirs]"
@@ -237,7 +244,7 @@ class TestSave:
 
     @pytest.mark.usefixtures("old")
     @pytest.mark.parametrize(("there", "known"), [(10**12, 7), (7, 10**12)])
-    def test_above_what_is_there_and_what_is_known(
+    def test_the_new_fence_is_above_what_is_there_and_what_is_known(
         self, there: int, known: int, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         put(redis_store, key, {FIELD: f"{now + there} n1/1/s1 [old]"})
@@ -324,7 +331,7 @@ class TestRelease:
         return answer
 
     @pytest.mark.parametrize("incarnation", [1, 2])
-    def test_its_owner_gives_it_back_whatever_its_incarnation_was(
+    def test_the_owner_gives_its_name_back_whatever_its_incarnation_was(
         self, incarnation: int, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         put(redis_store, key, {FIELD: f"7 n1/{incarnation}/s1 [x]"})
@@ -332,7 +339,7 @@ class TestRelease:
         assert record(redis_store, key) is None
 
     @pytest.mark.parametrize("owner", ["n2/1/s1", "n1/1/s2", "n1x/1/s1", "n1/1/s1x"])
-    def test_nobody_else_does(self, owner: str, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_nobody_else_gives_a_name_back(self, owner: str, run: Run, redis_store: redis.Redis, key: str) -> None:
         put(redis_store, key, {FIELD: f"7 {owner} [x]"})
         assert self.release(run) == 0
         assert record(redis_store, key) == f"7 {owner} [x]"
@@ -365,7 +372,7 @@ class TestWhoTheServerIs:
             redis_store.acl_deluser(prefix)
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS))
+@each_row("name", sorted(SCRIPTS))
 def test_each_touches_one_key_and_says_what_it_takes(name: str) -> None:
     text = Script(name).text.decode()
     header = [line for line in text.splitlines() if line.startswith("--")]

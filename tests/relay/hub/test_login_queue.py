@@ -26,8 +26,8 @@ class Door:
         for number in range(size):
             self.come(number)
 
-    def look(self, messages: int = 1, *, away: bool = False) -> None:
-        self.login_queue.look(messages, 0.1, away=away)
+    def update_talk(self, messages: int = 1, *, away: bool = False) -> None:
+        self.login_queue.update_talk(messages, 0.1, away=away)
 
     def pass_time(self, seconds: float) -> None:
         end = self.now + seconds
@@ -46,7 +46,7 @@ def call_policy() -> Door:
 @pytest.fixture
 def talk(call_policy: Door) -> Door:
     """Count a message."""
-    call_policy.look()
+    call_policy.update_talk()
     return call_policy
 
 
@@ -120,19 +120,19 @@ def test_who_comes_after_a_crowd_finds_everyone_else_talking_undisturbed(talk: D
 
 def test_somebody_who_has_said_nothing_for_a_while_does_not_talk(talk: Door) -> None:
     for _ in range(round(TALK_SECONDS / 0.1) - 1):
-        talk.look()
+        talk.update_talk()
     talk.crowd(10)
     talk.pass_time(0.0)
     assert len(talk.entered) == AT_ONCE
     talk.pass_time(1.0)
-    talk.look()
+    talk.update_talk()
     talk.crowd(100)
     talk.pass_time(0.0)
     assert len(talk.entered) == 110
 
 
 def test_while_redis_cannot_be_asked_nobody_waits_to_hear_that(talk: Door) -> None:
-    talk.look(2, away=True)
+    talk.update_talk(2, away=True)
     talk.crowd(100)
     talk.pass_time(0.0)
     assert len(talk.entered) == 100

@@ -48,7 +48,7 @@ class Client:
     def __init__(self, scene: Scene, name: str, causes: tuple[Callable[[], None], ...]) -> None:
         self._scene, self._name, self._causes = scene, name, causes
 
-    def settle(self) -> None:
+    def end_tick(self) -> None:
         self._scene.steps.append(f"settle {self._name}")
         for cause in self._causes:
             cause()

@@ -16,7 +16,7 @@ from relay.protocol.commands_and_events import Call
 from relay.redis_client.keys import Keys
 from relay.session.chat import Chat
 from relay.session.grace_period import RIVALS_US
-from relay.session.pairing import Settling
+from relay.session.pairing import Confirming
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime_interface import Limits
 from relay.session.session import State
@@ -134,7 +134,7 @@ async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and
     token = await token_of(guests.at(there))
     old = there.sessions["ann"]
     ben, cid = (Party("nowhere", name, name, 1, "node", 0.0) for name in ("ben", "cid"))
-    old.chat, old.pairing.step = Chat("old", ben), Settling("new", cid, Call("cid"))
+    old.chat, old.pairing.step = Chat("old", ben), Confirming("new", cid, Call("cid"))
     there.save(old)
     await written(there)
     monkeypatch.setattr(here, "locate", lambda *_: None)

@@ -19,14 +19,14 @@ class One:
     def unsaid(self) -> int:
         return LINE - self.half
 
-    def settle(self) -> None:
+    def end_tick(self) -> None:
         """Do nothing: these lines come from no connection."""
 
 
 @pytest.fixture
 def memory_budget() -> MemoryBudget:
     memory_budget = MemoryBudget(MEMORY)
-    memory_budget.look([MEMORY // 2 - 2 * LINE])  # room for two lines: four halves
+    memory_budget.share_out([MEMORY // 2 - 2 * LINE])  # room for two lines: four halves
     assert memory_budget.short
     memory_budget.allowance = 100
     return memory_budget
@@ -45,55 +45,55 @@ def test_up_to_its_share_anyone_may_go_on(partial_line_turns: PartialLineTurns) 
 def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(partial_line_turns: PartialLineTurns) -> None:
     crowd = [One() for _ in range(6)]
     assert not any(partial_line_turns.admits(one) for one in crowd)
-    assert partial_line_turns.look(0.0) == crowd[:4]
+    assert partial_line_turns.give_turns(0.0) == crowd[:4]
     assert [partial_line_turns.admits(one) for one in crowd] == [True] * 4 + [False] * 2
-    assert partial_line_turns.look(0.1) == []
+    assert partial_line_turns.give_turns(0.1) == []
     crowd[0].half = 0  # its line is complete
-    assert partial_line_turns.look(0.2) == crowd[4:5]
+    assert partial_line_turns.give_turns(0.2) == crowd[4:5]
 
 
 def test_who_does_not_go_on_loses_its_turn_to_the_next_one(partial_line_turns: PartialLineTurns) -> None:
     crowd = [One() for _ in range(5)]
     for one in crowd:
         partial_line_turns.admits(one)
-    assert partial_line_turns.look(0.0) == crowd[:4]
-    assert partial_line_turns.look(TURN_SECONDS) == crowd[4:]
+    assert partial_line_turns.give_turns(0.0) == crowd[:4]
+    assert partial_line_turns.give_turns(TURN_SECONDS) == crowd[4:]
     assert not partial_line_turns.admits(crowd[0])
-    assert partial_line_turns.look(TURN_SECONDS) == [crowd[0]]
+    assert partial_line_turns.give_turns(TURN_SECONDS) == [crowd[0]]
 
 
 def test_one_may_always_go_on(partial_line_turns: PartialLineTurns, memory_budget: MemoryBudget) -> None:
     """Otherwise acknowledgements that would free memory could wait behind half lines for ever."""
-    memory_budget.look([MEMORY])
+    memory_budget.share_out([MEMORY])
     memory_budget.allowance = 100
     assert memory_budget.room < 0
     crowd = [One(), One()]
     for one in crowd:
         partial_line_turns.admits(one)
-    assert partial_line_turns.look(0.0) == crowd[:1]
-    assert partial_line_turns.look(0.1) == []
-    assert partial_line_turns.look(TURN_SECONDS) == crowd[1:]
+    assert partial_line_turns.give_turns(0.0) == crowd[:1]
+    assert partial_line_turns.give_turns(0.1) == []
+    assert partial_line_turns.give_turns(TURN_SECONDS) == crowd[1:]
 
 
 def test_a_whole_line_ends_a_turn(partial_line_turns: PartialLineTurns, memory_budget: MemoryBudget) -> None:
-    memory_budget.look([MEMORY])
+    memory_budget.share_out([MEMORY])
     memory_budget.allowance = 100
     crowd = [One(), One(), One()]
     for one in crowd:
         partial_line_turns.admits(one)
-    assert partial_line_turns.look(0.0) == crowd[:1]
+    assert partial_line_turns.give_turns(0.0) == crowd[:1]
     assert partial_line_turns.done(crowd[0])
     assert not partial_line_turns.done(crowd[1])
-    assert partial_line_turns.look(0.0) == crowd[1:2]
+    assert partial_line_turns.give_turns(0.0) == crowd[1:2]
 
 
 def test_with_memory_again_all_go_on(partial_line_turns: PartialLineTurns, memory_budget: MemoryBudget) -> None:
     crowd = [One() for _ in range(9)]
     for one in crowd:
         partial_line_turns.admits(one)
-    memory_budget.look([])
-    assert partial_line_turns.look(0.0) == crowd
-    assert partial_line_turns.look(0.0) == []
+    memory_budget.share_out([])
+    assert partial_line_turns.give_turns(0.0) == crowd
+    assert partial_line_turns.give_turns(0.0) == []
 
 
 def test_who_is_gone_has_no_turn(partial_line_turns: PartialLineTurns) -> None:
@@ -101,6 +101,6 @@ def test_who_is_gone_has_no_turn(partial_line_turns: PartialLineTurns) -> None:
     for one in (gone, there):
         partial_line_turns.admits(one)
     partial_line_turns.forget(gone)
-    assert partial_line_turns.look(0.0) == [there]
+    assert partial_line_turns.give_turns(0.0) == [there]
     partial_line_turns.forget(there)
     assert not partial_line_turns.admits(there)

@@ -22,7 +22,7 @@ class Client:
     def __init__(self) -> None:
         self.looks = 0
 
-    def check_peer(self) -> None:
+    def check_tcp_peer(self) -> None:
         self.looks += 1
 
 
@@ -35,10 +35,10 @@ class Router:
         return sum(client.looks for client in self.clients)
 
 
-async def test_whether_peers_are_there_is_looked_at_in_slices() -> None:
+async def test_whether_tcp_peers_are_there_is_checked_in_slices() -> None:
     hub = Router()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(periodic_checks.mind_peers, cast(Any, hub), 0.0)
+        tasks.start_soon(periodic_checks.check_tcp_peers, cast(Any, hub), 0.0)
         most = before = 0
         while hub.looks < 2 * CLIENTS:
             await checkpoint()
@@ -63,7 +63,7 @@ async def test_dead_nodes_are_forgotten_wherever_they_were_remembered(monkeypatc
     desk.hear(pack(Kind.ACK, THERE, bytes(8), 0))
     with capture_logs() as lines:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(periodic_checks.mind_links, desk.bus, cast(Any, Peers()))
+            tasks.start_soon(periodic_checks.forget_lost_nodes, desk.bus, cast(Any, Peers()))
             await until(lambda: forgotten)
             tasks.cancel_scope.cancel()
     assert (forgotten, desk.publisher.forgotten, desk.bus.links) == ([THERE], [Keys("t").inbox(THERE)], 0)

@@ -16,7 +16,7 @@ def rate_limiter() -> RateLimiter:
 
 
 class TestABucket:
-    def test_all_at_once_and_then_one_by_one(self) -> None:
+    def test_a_bucket_gives_all_at_once_and_then_one_by_one(self) -> None:
         bucket = TokenBucket(60, now=1000.0)
         assert [bucket.take(1000.0) for _ in range(61)] == [True] * 60 + [False]
         assert not bucket.take(1000.9)
@@ -62,14 +62,14 @@ class TestAPace:
         assert rate_limiter.debt(50.5) == pytest.approx(0.5)
         assert rate_limiter.debt(51.5) == 0.0
 
-    def test_any_number_where_there_is_no_limit(self) -> None:
+    def test_any_number_is_within_where_there_is_no_limit(self) -> None:
         rate_limiter = RateLimiter(Limits(lines=0, bytes=0, calls=0))
         assert not rate_limiter.spend(10**9, 10**15)
         assert rate_limiter.debt(1.0) == 0.0
         assert all(rate_limiter.may_call(1.0) for _ in range(10_000))
         assert all(rate_limiter.may_claim(1.0) for _ in range(10_000))
 
-    def test_one_limit_alone(self) -> None:
+    def test_one_limit_may_be_set_alone(self) -> None:
         rate_limiter = RateLimiter(Limits(lines=0, bytes=BYTES))
         assert rate_limiter.spend(10**9, 3 * BYTES)
         rate_limiter.debt(1.0)

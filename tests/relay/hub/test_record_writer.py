@@ -18,6 +18,7 @@ from relay.session.session import Session, State
 from tests.relay.desk import LEASE_SECONDS, NODE_ID, patient, until
 from tests.relay.world import World, enter, pair
 from tests.support.clocks import own_clock
+from tests.support.rows import each_row
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -320,7 +321,7 @@ class TestTheBody:
         assert found == directory_record.Record(7, "n1", "2", "s1", body(ann.session))
         assert found.version == "7 n1/2/s1"
 
-    @pytest.mark.parametrize(
+    @each_row(
         "raw", [b"", b"0", b"7 n1/1 []", b"x n1/1/s []", b"7 n1/1/s {}", b"7 n1/1/s " + b"[" * 9999, b"7 \xff/1/s []"]
     )
     def test_what_no_node_wrote_is_refused(self, raw: bytes) -> None:

@@ -17,6 +17,8 @@ from precis_i18n.profile import Profile
 from relay.names import parse as names
 from relay.names.parse import InvalidName, Name, parse
 from relay.names.tables import repertoire, skeleton
+from tests.support.examples import some
+from tests.support.rows import each_row
 
 Form = Literal["NFC", "NFD", "NFKC"]
 FORMS: tuple[Form, ...] = ("NFC", "NFD", "NFKC")
@@ -52,7 +54,7 @@ def everything() -> Iterator[str]:
 # --- valid names
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "key"),
     [
         ("alice", "alice"),
@@ -157,7 +159,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("typed", "why"), REFUSED)
+@each_row(("typed", "why"), REFUSED)
 def test_what_is_no_name_is_refused_with_the_reason(typed: str, why: str) -> None:
     assert refusal(typed) == why
 
@@ -223,12 +225,12 @@ def test_the_short_way_for_ascii_names_leads_to_the_same_key(raw: str) -> None:
 # --- owners of look-alikes
 
 
-@pytest.mark.parametrize("typed", ["amy", "arny", "0il", "Oll", "m", "1", "alice", "ａｌｉｃｅ"])
+@each_row("typed", ["amy", "arny", "0il", "Oll", "m", "1", "alice", "ａｌｉｃｅ"])
 def test_an_ascii_name_is_owned_by_its_key_alone(typed: str) -> None:
     assert parse(typed).canonical_name == parse(typed).key
 
 
-@pytest.mark.parametrize(
+@each_row(
     "typed",
     [
         "аdmin",  # a Cyrillic а
@@ -247,7 +249,7 @@ def test_a_name_that_looks_like_ascii_is_refused(typed: str) -> None:
     assert refusal(typed) == names.LOOK_ALIKE
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other"),
     [
         ("mün", "rnün"),
@@ -320,7 +322,7 @@ def test_the_rules_are_those_of_rfc_8265_for_every_character() -> None:
     ours = get_profile("UsernameCaseMapped", unicodedata=cast(Any, repertoire()))
     pythons = get_profile("UsernameCaseMapped")
     known = [char for char in everything() if unicodedata.category(char) not in {"Cn", "Co", "Cs"}]
-    different = [char for char in known if outcome(ours, char) != outcome(pythons, char)]
+    different = [char for char in some(known) if outcome(ours, char) != outcome(pythons, char)]
 
     # A newer Python knows more characters, but has the same data for those that all know.
     assert [char for char in different if char in repertoire()] == []

@@ -48,7 +48,7 @@ async def call_policy() -> AsyncIterator[Door]:
     call_policy = Door()
     async with anyio.create_task_group() as tasks:
         await call_policy.port.open()
-        tasks.start_soon(call_policy.port.mind)
+        tasks.start_soon(call_policy.port.reopen_for_ever)
         yield call_policy
         call_policy.port.pause()
         tasks.cancel_scope.cancel()
@@ -120,13 +120,13 @@ class Line(Port):
 async def test_accepting_stops_before_the_last_and_goes_on_after_some_relief(monkeypatch: pytest.MonkeyPatch) -> None:
     clients, met, line = 0, list[bool](), Line()
     descriptors = Descriptors(lambda: clients, lambda: met.append(True))
-    descriptors.look()  # it hasn't begun, so there is nothing to check
+    descriptors.pause_or_resume()  # it hasn't begun, so there is nothing to check
     descriptors.start([line])
     limit = descriptors._others + 100  # private: how many files the rest of the process holds is its own count
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     for count in (100 - SPARE, 100 - SPARE + 1, 100 - SPARE, 100 - SPARE - RELIEF + 1, 100 - SPARE - RELIEF):
         clients = count
-        descriptors.look()
+        descriptors.pause_or_resume()
     assert line.told == ["pause", "resume"]
     assert met == [True]
     assert not descriptors.short
@@ -137,7 +137,7 @@ async def test_a_process_without_a_limit_never_stops(monkeypatch: pytest.MonkeyP
     descriptors = Descriptors(lambda: 10**9, lambda: None)
     descriptors.start([line])
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    descriptors.look()
+    descriptors.pause_or_resume()
     assert line.told == []
 
 

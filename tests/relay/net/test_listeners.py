@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.net import listeners, tcp_health
 
 MOST = 4 * listeners.KERNEL_BYTES  # the kernel doubles the requested size, and takes a little more

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.net.proxy_protocol import PREFIX_BYTES, REST_BYTES, SIGNATURE, BadHeader, check, rest_bytes, source
+from tests.support.rows import each_row
 
 MAGIC = b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"  # as in the specification
 V4 = MAGIC + b"\x21\x11\x00\x0c" + b"\xc0\x00\x02\x07" + b"\x0a\x00\x00\x01" + b"\xd4\x31" + b"\x27\x0f"
@@ -19,7 +20,7 @@ def test_the_signature_is_that_of_the_specification() -> None:
     assert PREFIX_BYTES == 16
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("header", "address"),
     [
         (V4, "192.0.2.7"),
@@ -36,7 +37,7 @@ def test_whose_a_connection_is(header: bytes, address: str | None) -> None:
     assert source(header) == address
 
 
-@pytest.mark.parametrize(
+@each_row(
     "header",
     [
         b"PROXY TCP4 192.0.2.7 10.0.0.1 54321 9999\r\n",  # version 1
@@ -70,7 +71,7 @@ def test_a_start_that_can_be_no_header_is_known_at_once() -> None:
         check(MAGIC + b"\x21\x11\xff\xff")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "start",
     [
         MAGIC + b"\x31",  # version 3

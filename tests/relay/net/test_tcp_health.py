@@ -6,9 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.net.tcp_health import KEEP_COUNT, KEEP_IDLE, KEEP_INTERVAL, LOOK_SECONDS, OWING_LOOKS, Look, keep_alive, look
+from relay.net.tcp_health import (
+    CHECK_SECONDS,
+    KEEP_COUNT,
+    KEEP_IDLE,
+    KEEP_INTERVAL,
+    OWING_CHECKS,
+    TcpInfo,
+    keep_alive,
+    read_tcp_info,
+)
 from relay.tools.testbed.process import HOST
 from tests.support.process import wait_until
+from tests.support.rows import each_row
 from tests.support.wire import Wire
 
 PROMISED = 30  # seconds
@@ -49,34 +59,37 @@ def test_keep_alive_notices_a_quiet_one_in_time(ours: socket.socket) -> None:
     idle, interval, count = (ours.getsockopt(socket.IPPROTO_TCP, option) for option in options)
     assert (idle, interval, count) == (KEEP_IDLE, KEEP_INTERVAL, KEEP_COUNT)
     assert idle + interval * count < PROMISED
-    assert LOOK_SECONDS * (2 + OWING_LOOKS) < PROMISED, "silent for one look before the first that counts"
+    assert CHECK_SECONDS * (2 + OWING_CHECKS) < PROMISED, "silent for one look before the first that counts"
 
 
 def test_nothing_waits_for_one_who_has_everything(ours: socket.socket, client: Wire) -> None:
     ours.sendall(b"hi\n")
     assert client.line() == "hi"
-    wait_until(lambda: not look(ours).waiting, "it is acknowledged")
+    wait_until(lambda: not read_tcp_info(ours).waiting, "it is acknowledged")
 
 
 def test_one_who_is_gone_acknowledges_nothing(ours: socket.socket, client: Wire) -> None:
     client.vanish()
     ours.sendall(b"hi\n")
-    assert look(ours).unacknowledged == 1
-    assert look(ours).waiting
-    before = look(ours).silent
-    wait_until(lambda: look(ours).silent > before + 0.1, "its silence grows")
+    assert read_tcp_info(ours).unacknowledged == 1
+    assert read_tcp_info(ours).waiting
+    before = read_tcp_info(ours).silent
+    wait_until(lambda: read_tcp_info(ours).silent > before + 0.1, "its silence grows")
 
 
 def close_window(sock: socket.socket) -> None:
     """Write until the peer's window is closed and it has confirmed that."""
     fill(sock)
-    wait_until(lambda: look(sock).unacknowledged == 0 and look(sock).silent > 0.15, "it says nothing by itself")
-    wait_until(lambda: look(sock).silent < 0.1, "it has answered a question")
+    wait_until(
+        lambda: read_tcp_info(sock).unacknowledged == 0 and read_tcp_info(sock).silent > 0.15,
+        "it says nothing by itself",
+    )
+    wait_until(lambda: read_tcp_info(sock).silent < 0.1, "it has answered a question")
 
 
 def test_one_who_does_not_read_answers_when_asked(ours: socket.socket, client: Wire) -> None:
     close_window(ours)
-    seen = look(ours)
+    seen = read_tcp_info(ours)
     assert (seen.unacknowledged, seen.probes) == (0, 0)
     assert seen.unsent > 0
     assert seen.waiting
@@ -85,29 +98,29 @@ def test_one_who_does_not_read_answers_when_asked(ours: socket.socket, client: W
 def test_one_who_is_gone_and_did_not_read_does_not(ours: socket.socket, client: Wire) -> None:
     close_window(ours)
     client.vanish()
-    wait_until(lambda: look(ours).probes > 1, "two questions have no answer")
-    assert look(ours).waiting
+    wait_until(lambda: read_tcp_info(ours).probes > 1, "two questions have no answer")
+    assert read_tcp_info(ours).waiting
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seen", "owing", "deaf"),
     [
-        (Look(), False, False),
-        (Look(unacknowledged=1, silent=LOOK_SECONDS), False, False),
-        (Look(unacknowledged=1, silent=LOOK_SECONDS + 0.1), True, False),
-        (Look(silent=3600.0, unsent=1), False, False),
-        (Look(KEEP_COUNT, silent=15.0, unsent=1), False, False),
-        (Look(KEEP_COUNT, silent=15.1, unsent=1), False, True),
-        (Look(KEEP_COUNT - 1, silent=3600.0, unsent=1), False, False),
+        (TcpInfo(), False, False),
+        (TcpInfo(unacknowledged=1, silent=CHECK_SECONDS), False, False),
+        (TcpInfo(unacknowledged=1, silent=CHECK_SECONDS + 0.1), True, False),
+        (TcpInfo(silent=3600.0, unsent=1), False, False),
+        (TcpInfo(KEEP_COUNT, silent=15.0, unsent=1), False, False),
+        (TcpInfo(KEEP_COUNT, silent=15.1, unsent=1), False, True),
+        (TcpInfo(KEEP_COUNT - 1, silent=3600.0, unsent=1), False, False),
     ],
 )
-def test_when_a_peer_owes_an_answer(seen: Look, owing: bool, deaf: bool) -> None:
+def test_when_a_peer_owes_an_answer(seen: TcpInfo, owing: bool, deaf: bool) -> None:
     assert (seen.owing, seen.unresponsive) == (owing, deaf)
 
 
 def test_where_the_kernel_says_too_little_nothing_waits(monkeypatch: pytest.MonkeyPatch, ours: socket.socket) -> None:
     ours.sendall(b"hi\n")
     monkeypatch.setattr("relay.net.tcp_health._TCP_INFO", type("Longer", (), {"size": 1024}))
-    assert look(ours) == Look()
+    assert read_tcp_info(ours) == TcpInfo()
     monkeypatch.delattr(socket, "TCP_INFO")
-    assert look(ours) == Look()
+    assert read_tcp_info(ours) == TcpInfo()

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from relay.config import ConfigError
+from relay.configuration.config import ConfigError
 from relay.net import tls_transport
 from relay.net.tls_transport import CIPHER_BYTES, OWED_BYTES, RECORD_BYTES, TlsTransport, server_context
 from tests.relay.desk import Tcp, until
@@ -236,7 +236,7 @@ class TestTheHandshake:
 
 
 class TestWhatIsPassedOn:
-    async def test_both_ways(self, peer: Peer) -> None:
+    async def test_bytes_are_passed_on_both_ways(self, peer: Peer) -> None:
         peer.say(b"hello\n")
         assert peer.client.heard == b"hello\n"
         peer.client.transport.write(b"x" * 50_000)

@@ -4,18 +4,19 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import promql_parser
-import pytest
 import yaml
 from prometheus_client import parser
 
 from relay.metrics import Counts
 from relay.observe.prometheus_page import PrometheusPage, Reading
 from relay.observe.session_stats import Tally
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -29,6 +30,7 @@ ADDED = {"job", "instance"}
 VARIABLES = {"$instance": ".*", "$__rate_interval": "1m"}
 
 
+@cache
 def names() -> dict[str, list[dict[str, str]]]:
     """Return the labels of every sample of a node, by its name."""
 
@@ -102,16 +104,19 @@ def _walk(node: Any) -> Iterator[Selector]:
         assert isinstance(node, promql_parser.NumberLiteral), f"a test that overlooks {type(node)} proves nothing"
 
 
+@cache
 def rules() -> dict[str, dict[str, Any]]:
     """Return the alerts by their names."""
     groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 
+@cache
 def dashboard() -> Any:
     return json.loads((GRAFANA / "dashboards" / "relay.json").read_text())
 
 
+@cache
 def queries() -> dict[str, str]:
     """Return every query by its place."""
     found = {f"alert {name}": rule["expr"] for name, rule in rules().items()}
@@ -120,7 +125,7 @@ def queries() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("where", queries())
+@each_row("where", queries())
 def test_a_query_asks_for_what_a_node_shows(where: str) -> None:
     shown = names()
     asked = list(selectors(queries()[where]))
@@ -130,7 +135,7 @@ def test_a_query_asks_for_what_a_node_shows(where: str) -> None:
         assert any(map(selector.fits, shown[selector.name])), f"{selector} fits no sample"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "good"),
     [
         ("rate(relay_claims_total[5m])", True),

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import redis
 
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.hub.hub import Hub
 from relay.metrics import Counts
 from relay.observe import status_publisher

@@ -15,7 +15,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.process import embedded_redis, parent_guard
 from tests.support.process import Process, runs, wait_until
 

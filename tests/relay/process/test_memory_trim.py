@@ -1,6 +1,6 @@
 """The times at which memory is given back to the system."""
 
-from relay.process.memory_trim import REST_BYTES, REST_LOOKS, WORTH_BYTES, Heap
+from relay.process.memory_trim import REST_BYTES, REST_CHECKS, WORTH_BYTES, Heap
 
 
 def test_memory_is_given_back_once_much_has_become_free() -> None:
@@ -15,7 +15,7 @@ def test_memory_is_given_back_once_much_has_become_free() -> None:
         (WORTH_BYTES, 2),
         (3 * WORTH_BYTES, 3),
     ):
-        heap.look()
+        heap.trim_if_worthwhile()
         assert len(given) == times
 
 
@@ -23,13 +23,13 @@ def test_a_rest_is_once_nobody_has_used_it_for_a_while() -> None:
     """A crowd leaves slowly: most of its memory was given back before the last of it left."""
     free, given = [WORTH_BYTES], list[int]()
     heap = Heap(lambda: free[0], lambda: given.append(free[0]))
-    heap.look()
+    heap.trim_if_worthwhile()
     free[0] += REST_BYTES - 1
-    for _ in range(2 * REST_LOOKS):
-        heap.look()
+    for _ in range(2 * REST_CHECKS):
+        heap.trim_if_worthwhile()
     assert given == [WORTH_BYTES], "too little to be worth it"
     free[0] += 1
-    for _ in range(REST_LOOKS):
+    for _ in range(REST_CHECKS):
         assert len(given) == 1
-        heap.look()
+        heap.trim_if_worthwhile()
     assert given == [WORTH_BYTES, free[0]]

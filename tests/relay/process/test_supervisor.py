@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from relay.config import Config, ConfigError
+from relay.configuration.config import Config, ConfigError
 from relay.process import supervisor
 
 # private: each is a step of a program that runs until it is stopped

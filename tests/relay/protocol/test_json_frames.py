@@ -55,6 +55,7 @@ from relay.protocol.json_frames import (
     decode_node,
     encode,
 )
+from tests.support.rows import each_row
 
 # The bounds of a line's cost, for any length. They need no clock, because the machine may be busy.
 MOST_STEPS = 1_000  # lines of Python
@@ -140,22 +141,22 @@ def test_every_frame_is_shown() -> None:
     assert {type(frame) for frame, _ in NODE} == set(get_args(NodeFrame))
 
 
-@pytest.mark.parametrize(("frame", "line"), [*CLIENT, *NODE])
+@each_row(("frame", "line"), [*CLIENT, *NODE])
 def test_a_frame_is_written_as_the_protocol_shows_it(frame: ClientFrame | NodeFrame, line: bytes) -> None:
     assert encode(frame) == line + b"\n"
 
 
-@pytest.mark.parametrize(("frame", "line"), CLIENT)
+@each_row(("frame", "line"), CLIENT)
 def test_a_node_reads_what_a_client_writes(frame: ClientFrame, line: bytes) -> None:
     assert decode_client(line) == decode_client(line + b"\n") == frame
 
 
-@pytest.mark.parametrize(("frame", "line"), NODE)
+@each_row(("frame", "line"), NODE)
 def test_a_client_reads_what_a_node_writes(frame: NodeFrame, line: bytes) -> None:
     assert decode_node(line) == decode_node(line + b"\n") == frame
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "frame"),
     [
         (b'{"type":"hello","name":"alice"}', ClientHello(name="alice")),
@@ -284,8 +285,8 @@ def is_cheap(decode: Callable[[bytes], object], line: bytes) -> bool:
     return 0 < steps(decode, line) < MOST_STEPS and memory(decode, line) < MOST_MEMORY
 
 
-@pytest.mark.parametrize("line", BAD, ids=lambda line: repr(line[:40]))
-@pytest.mark.parametrize("decode", [decode_client, decode_node])
+@each_row("line", BAD, ids=lambda line: repr(line[:40]))
+@each_row("decode", [decode_client, decode_node])
 def test_what_is_no_frame_is_refused_with_one_exception_and_cheaply(
     decode: Callable[[bytes], object], line: bytes
 ) -> None:
@@ -335,7 +336,7 @@ def test_only_a_hello_has_a_version() -> None:
     assert caught.value.code is Code.BAD_FRAME
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "id", "name"),
     [
         (b'{"type":"msg","id":7}', 7, None),

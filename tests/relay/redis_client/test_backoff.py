@@ -1,6 +1,6 @@
 """The pauses between attempts."""
 
-from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
+from relay.redis_client.backoff import BRIEF_SECONDS, RECONNECT_SECONDS, Backoff
 
 
 def test_pauses_grow_with_each_failure_up_to_the_last() -> None:
@@ -11,6 +11,12 @@ def test_pauses_grow_with_each_failure_up_to_the_last() -> None:
 def test_pauses_begin_anew_once_a_try_went_well() -> None:
     backoff = Backoff((0.0, 0.1, 0.5))
     assert [backoff.after(well=well) for well in (False, False, True, False, True, True)] == [0.1, 0.5, 0, 0.1, 0, 0]
+
+
+def test_a_try_that_went_well_only_briefly_has_failed() -> None:
+    backoff = Backoff((0.0, 0.1, 0.5))
+    lasted = [BRIEF_SECONDS / 2, BRIEF_SECONDS / 2, BRIEF_SECONDS, 0.0]
+    assert [backoff.after(well=True, lasted=seconds) for seconds in lasted] == [0.1, 0.5, 0.0, 0.1]
 
 
 def test_a_table_of_one_pause_never_changes() -> None:

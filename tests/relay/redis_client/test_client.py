@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import structlog.testing
 
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.redis_client.client import RedisClient, Unavailable
 
 pytestmark = pytest.mark.anyio

@@ -146,7 +146,7 @@ async def a_store(given: Iterable[str]) -> AsyncIterator[RedisClient]:
     redis_client = RedisClient("redis+cluster://" + ",".join(given))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(redis_client.run)
-        await redis_client.look()
+        await redis_client.refresh_topology()
         yield redis_client
         tasks.cancel_scope.cancel()
     await redis_client.aclose()
@@ -269,7 +269,7 @@ async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
         # private: that they wait in a line shows only once they are answered
         await until(lambda: (queue := redis_client._queues.get(f"{HOST}:{scene.low.port}")) and queue._queue)
         scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
-        await redis_client.look()
+        await redis_client.refresh_topology()
     assert answers == [b"third"] * 100
     scene.low.silent = False
 
@@ -290,7 +290,7 @@ async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replace
         tasks.start_soon(connect)
         await until(lambda: scene.low.connections > before)
         scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
-        await redis_client.look()
+        await redis_client.refresh_topology()
     scene.low.silent = False
 
 
@@ -300,7 +300,7 @@ async def test_what_is_for_everyone_is_said_at_another_one_where_its_own_is_away
     gone = Member("gone")
     gone.port = free_port()
     scene.everybody_sees((0, HALF - 1, gone, 3), (HALF, SLOTS - 1, scene.high, 2))
-    await redis_client.look()
+    await redis_client.refresh_topology()
     await redis_client.publish(LOW, [b"one", b"two"])
     assert scene.high.published == [["PUBLISH", LOW, "one"], ["PUBLISH", LOW, "two"]]
 

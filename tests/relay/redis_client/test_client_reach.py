@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.tools.testbed.process import HOST, free_port
 from tests.support.server import RedisServer

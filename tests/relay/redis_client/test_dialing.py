@@ -13,15 +13,16 @@ import pytest
 import redis.exceptions
 from structlog.testing import capture_logs
 
-from relay.config import ConfigError
-from relay.net.sockets import sockets
+from relay.configuration.config import ConfigError
+from relay.configuration.redis_url import Login, Tls
+from relay.net.outgoing_sockets import outgoing_sockets
 from relay.redis_client import dialing, dns_lookup
 from relay.redis_client.dialing import Dialer, Question
 from relay.redis_client.dns_lookup import Place
-from relay.redis_url import Login, Tls
 from relay.tools.testbed.process import free_port
 from tests.relay.desk import until
 from tests.support.certificates import Authority
+from tests.support.rows import each_row
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +80,7 @@ async def serving(script: Script, host: str | list[str] = HOST, port: int = 0, *
 @contextmanager
 def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> Iterator[None]:
     """Let the name `redis.test` have these addresses."""
-    real = sockets.addresses
+    real = outgoing_sockets.addresses
 
     def answer(host: str, port: int, **options: Any) -> Any:
         if host != "redis.test":
@@ -91,7 +92,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> Iterator[None]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
 
     with monkeypatch.context() as patch:
-        patch.setattr(sockets, "addresses", answer)
+        patch.setattr(outgoing_sockets, "addresses", answer)
         yield
 
 
@@ -203,7 +204,7 @@ async def test_what_is_wrong_with_all_addresses_is_one_line(monkeypatch: pytest.
 
 async def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(family, 1, 6, "", (host, 1)) for family, host in ((10, "a"), (10, "b"), (10, "c"), (2, "d"), (2, "e"))]
-    monkeypatch.setattr(sockets, "addresses", lambda *_, **__: found)
+    monkeypatch.setattr(outgoing_sockets, "addresses", lambda *_, **__: found)
     places = await dns_lookup.Lookup().places("any", 1)
     assert places == [Place(f, (h, 1)) for f, h in ((10, "a"), (2, "d"), (10, "b"), (2, "e"), (10, "c"))]
 
@@ -223,7 +224,7 @@ async def test_a_name_server_that_is_silent_costs_no_connection(monkeypatch: pyt
         time.sleep(0.05)
         raise socket.gaierror
 
-    monkeypatch.setattr(sockets, "addresses", hang)
+    monkeypatch.setattr(outgoing_sockets, "addresses", hang)
     monkeypatch.setattr(dns_lookup, "STALE_SECONDS", 0.001)
     assert await known.places("redis.test", 1) == places
     await answered.wait()
@@ -297,7 +298,7 @@ async def test_renewed_certificates_are_read_by_the_next_connection(tmp_path: Pa
             dialer.renew()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("tls", "why"),
     [
         (Tls(Path("/nowhere.pem")), "ssl_ca_certs '/nowhere.pem' can't be read: No such file or directory"),

@@ -4,10 +4,10 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 import redis.exceptions as theirs
 
 import relay
+from tests.support.rows import each_row
 
 ROOT = Path(relay.__file__).parent
 BREAKS_REDIS = ROOT / "tools"  # the tools start servers, which no node does
@@ -20,7 +20,7 @@ def test_nothing_but_its_exceptions_is_imported() -> None:
     assert {name for file in files for name in IMPORTED.findall(file.read_text())} == {"redis.exceptions"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "kinds",
     [
         (theirs.BusyLoadingError, theirs.ConnectionError, theirs.RedisError),

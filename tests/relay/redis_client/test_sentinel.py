@@ -11,10 +11,10 @@ import pytest
 import redis.exceptions
 from structlog.testing import capture_logs
 
-from relay.config import ConfigError, StartError
+from relay.configuration.config import ConfigError, StartError
+from relay.configuration.redis_url import parse
 from relay.redis_client.client import RedisClient
 from relay.redis_client.sentinel import LEARNED, Sentinels
-from relay.redis_url import parse
 from relay.tools.testbed.process import HOST, free_port
 from tests.relay.desk import until
 
@@ -102,7 +102,7 @@ Start = Callable[..., Any]
 
 
 async def found(sentinels: Sentinels) -> tuple[str, int] | None:
-    await sentinels.look()
+    await sentinels.refresh()
     return sentinels._primary  # private: else a connection to it would have to be made
 
 
@@ -195,20 +195,20 @@ async def test_however_many_are_told_of_few_are_remembered(start: Start) -> None
     guard = Guard(NEW)
     sentinels = await start(guard)
     guard.others = [(f"10.1.{n // 250}.{n % 250}", "1", f"id{n}") for n in range(1000)]
-    await sentinels.look()
+    await sentinels.refresh()
     assert len(sentinels._learned) == LEARNED  # private: what is remembered beyond that shows nowhere else
 
 
 async def test_the_silence_of_all_sentinels_is_said_once_and_so_is_its_end(start: Start) -> None:
     guard = Guard(NEW)
     sentinels = await start(guard)
-    await sentinels.look()
+    await sentinels.refresh()
     guard.refused = {"SENTINEL GET-MASTER-ADDR-BY-NAME"}
     with capture_logs() as lines:
         for _ in range(3):
-            await sentinels.look()
+            await sentinels.refresh()
         guard.refused = set()
-        await sentinels.look()
+        await sentinels.refresh()
     assert [line["event"] for line in lines] == [
         "no sentinel answers: a failover won't be noticed",
         "sentinels answer again",
@@ -219,7 +219,7 @@ async def test_the_silence_of_all_sentinels_is_said_once_and_so_is_its_end(start
 async def test_a_service_that_nobody_knows_is_told_with_the_names_of_all(start: Start) -> None:
     guard = Guard(None)
     with pytest.raises(redis.exceptions.ConnectionError) as caught:
-        await (await start(guard)).look()
+        await (await start(guard)).refresh()
     assert str(caught.value) == (
         f"no sentinel tells where the primary is: {HOST}:{guard.port} knows no service 'service'"
     )
@@ -228,7 +228,7 @@ async def test_a_service_that_nobody_knows_is_told_with_the_names_of_all(start: 
 async def test_many_that_are_away_are_one_short_line() -> None:
     hosts = ",".join(f"{HOST}:{free_port()}" for _ in range(9))
     with pytest.raises(redis.exceptions.ConnectionError) as caught:
-        await Sentinels(parse(f"redis+sentinel://{hosts}/service")).look()
+        await Sentinels(parse(f"redis+sentinel://{hosts}/service")).refresh()
     assert str(caught.value).endswith("; and 6 more")
     assert len(str(caught.value)) < 200
 
@@ -250,7 +250,7 @@ async def test_their_password_is_read_for_each_connection(start: Start, tmp_path
     for password in ("one", "two"):
         file.write_text(f"{password}\n")
         sentinels = Sentinels(parse(url))
-        await sentinels.look()
+        await sentinels.refresh()
         await sentinels.aclose()
     assert said == [[b"me", b"one"], [b"me", b"two"]]
     file.write_text("")

@@ -19,6 +19,7 @@ from relay.redis_client.slot_map import (
     redirection,
 )
 from relay.redis_client.slot_map import slot_of as our_slot
+from tests.support.rows import each_row
 
 ASKED = "10.0.0.9:7000"
 HALF = SLOTS // 2
@@ -39,7 +40,7 @@ def homes(found: Map) -> tuple[str | None, str | None]:
     return found.homes[0], found.homes[-1]
 
 
-@pytest.mark.parametrize("name", ["relay:{p7}", "relay:inbox:x", "{}", "a{b}{c}", "a{b", "a}b{", "{{x}}", "ü{ß}"])
+@each_row("name", ["relay:{p7}", "relay:inbox:x", "{}", "a{b}{c}", "a{b", "a}b{", "{{x}}", "ü{ß}"])
 def test_a_name_has_the_slot_that_servers_give_it(name: str) -> None:
     assert our_slot(name.encode()) == key_slot(name.encode())
 
@@ -114,7 +115,7 @@ class TestReading:
         (claim,) = read([[0, 99, server(b"10.0.0.1")]], "", ASKED).claims
         assert claim.epoch == 0
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("said", "home"),
         [
             (server(b"name.example", 7001), "name.example:7001"),
@@ -133,13 +134,13 @@ class TestReading:
         assert not found.claims
         assert found.members == {"10.0.0.2:7000"}
 
-    @pytest.mark.parametrize("rows", [[[1]], [["x"]], [[0, 1, b"x"]], [[0, 1, [None]]], [None], [[0, 1]]])
+    @each_row("rows", [[[1]], [["x"]], [[0, 1, b"x"]], [[0, 1, [None]]], [None], [[0, 1]]])
     def test_what_makes_no_sense_is_an_error(self, rows: Any) -> None:
         with pytest.raises(ValueError, match="CLUSTER SLOTS"):
             read(rows, "", ASKED)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("refusal", "meant"),
     [
         ("MOVED 42 10.0.0.1:7000", Redirection(42, "10.0.0.1:7000", False)),

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from relay.net.sockets import sockets
+from relay.configuration.redis_url import parse
+from relay.net.outgoing_sockets import outgoing_sockets
 from relay.redis_client import standalone
 from relay.redis_client.dialing import Connection
 from relay.redis_client.standalone import Server
 from relay.redis_client.topology_interface import WrongServer
-from relay.redis_url import parse
 from relay.tools.testbed.process import HOST, free_port
 from tests.relay.desk import until
 
@@ -69,11 +69,11 @@ async def test_where_the_address_leads_to_another_server_all_connections_are_lef
     server = Server(parse(f"redis://{HOST}:{port}"))
     async with Fake("one").running(port):
         before = await server.connect("")
-        await server.look()
+        await server.refresh()
         assert server.current(before)
         before.close()
     async with Fake("two").running(port):
-        await server.look()
+        await server.refresh()
         assert not server.current(before)
         after = await server.connect("")
         assert server.current(after)
@@ -87,7 +87,7 @@ async def test_where_it_leads_to_a_replica_they_are_left_and_nobody_goes_there(s
     connection = await server.connect("")
     fake.role = "slave"
     with pytest.raises(WrongServer, match=f"{HOST}:{port} is a replica, not the primary"):
-        await server.look()
+        await server.refresh()
     assert not server.current(connection)
     connection.close()
 
@@ -132,7 +132,7 @@ async def test_of_a_names_addresses_the_primary_serves(stack: AsyncExitStack, mo
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
 
     with monkeypatch.context() as patch:
-        patch.setattr(sockets, "addresses", answer)
+        patch.setattr(outgoing_sockets, "addresses", answer)
         connection = await Server(parse(f"redis://redis.test:{port}")).connect("")
     assert connection.address == f"redis.test:{port} (127.0.0.4)"
     connection.close()
@@ -143,9 +143,9 @@ async def test_looks_that_nothing_calls_for_are_few(stack: AsyncExitStack) -> No
     port, fake = free_port(), Fake("one")
     await stack.enter_async_context(fake.running(port))
     server = Server(parse(f"redis://{HOST}:{port}"))
-    await server.glance()
+    await server.check()
     fake.role = "slave"
-    await server.glance()
+    await server.check()
     server.doubt()
     with pytest.raises(WrongServer):
-        await server.glance()
+        await server.check()

@@ -17,9 +17,9 @@ from relay.server import admission as module
 from relay.server import refused_connection
 from relay.server.admission import Admission, AdmissionLimits, PendingConnection
 from relay.server.connection import Connection
-from relay.web.door import Door
 from relay.web.forwarded import TrustedProxies
 from relay.web.origins import OriginRules
+from relay.web.responder import HttpResponder
 from tests.relay.desk import Tcp, until
 from tests.support.certificates import Authority
 from tests.support.web import handshake
@@ -272,8 +272,8 @@ class TestNoRoom:
 
     @staticmethod
     def admission(hub: Hub, *proxies: str, **terms: int) -> Admission:
-        door = Door(OriginRules((), loopback=False), TrustedProxies(proxies), None)
-        return Admission(hub, AdmissionLimits(**terms), door=door)  # type: ignore[arg-type]
+        responder = HttpResponder(OriginRules((), loopback=False), TrustedProxies(proxies), None)
+        return Admission(hub, AdmissionLimits(**terms), responder=responder)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         ("terms", "status"), [({"connections": 1}, b" 503 "), ({"connections_per_address": 1}, b" 429 ")]
@@ -287,6 +287,7 @@ class TestNoRoom:
             browser.say(bytes([byte]))
         assert status in browser.written
         assert b"\r\nRetry-After: " in browser.written
+        assert browser.eof_written
         browser.abort()
         assert (admission.open, admission.turned_away) == (1, 0)
 
@@ -329,8 +330,8 @@ class TestNoRoom:
         assert one.aborted
 
     async def test_behind_a_proxy_each_browser_counts_for_its_own_address(self, hub: Hub, come: Come) -> None:
-        door = Door(OriginRules((), loopback=False), TrustedProxies(["10.0.0.0/8"]), None)
-        admission = Admission(hub, AdmissionLimits(connections_per_address=2), door=door)
+        responder = HttpResponder(OriginRules((), loopback=False), TrustedProxies(["10.0.0.0/8"]), None)
+        admission = Admission(hub, AdmissionLimits(connections_per_address=2), responder=responder)
         browsers = [come(admission, "10.0.0.1") for _ in range(2)]
         for number, browser in enumerate(browsers):
             browser.say(handshake(x_forwarded_for=f"203.0.113.{number}"))

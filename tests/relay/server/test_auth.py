@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay.config import MAX_FILE_BYTES, ConfigError
+from relay.configuration.config import MAX_FILE_BYTES, ConfigError
 from relay.server.auth import TOKEN_CHARACTERS, Authenticator
 from relay.server.jwt_keys import MAX_KEYS, SECRET_BYTES
 from tests.support.tokens import Issuer, jwk_set
@@ -50,7 +50,9 @@ class TestAGoodToken:
         assert auth.vouches("alice", issuer.token("alice"))
 
     @pytest.mark.parametrize(("sub", "name"), [("alice", "Alice"), ("Ａlice", "alice"), ("张三", "张三")])
-    def test_in_any_spelling_of_the_name(self, sub: str, name: str, issuer: Issuer, auth: Authenticator) -> None:
+    def test_a_good_token_may_have_any_spelling_of_the_name(
+        self, sub: str, name: str, issuer: Issuer, auth: Authenticator
+    ) -> None:
         assert auth.vouches(name, issuer.token(sub))
 
     def test_it_may_say_more(self, issuer: Issuer, auth: Authenticator) -> None:
@@ -76,15 +78,15 @@ class TestABadToken:
             {"aud": "another service"},
         ],
     )
-    def test_by_what_it_says(self, claims: dict[str, Any], issuer: Issuer, auth: Authenticator) -> None:
+    def test_a_token_is_bad_by_what_it_says(self, claims: dict[str, Any], issuer: Issuer, auth: Authenticator) -> None:
         assert not auth.vouches("alice", issuer.token(**{"name": "alice", **claims}))
 
-    def test_of_another_issuer(self, tmp_path: Path, issuer: Issuer, auth: Authenticator) -> None:
+    def test_a_token_of_another_issuer_is_bad(self, tmp_path: Path, issuer: Issuer, auth: Authenticator) -> None:
         for secret in (True, False):
             assert not auth.vouches("alice", Issuer(tmp_path / "other", secret=secret).token("alice"))
 
     @pytest.mark.parametrize("alg", ["none", "None", "NONE", "", "HS256", "HS512", "EdDSA"])
-    def test_without_a_signature(self, alg: str, issuer: Issuer, auth: Authenticator) -> None:
+    def test_a_token_without_a_signature_is_bad(self, alg: str, issuer: Issuer, auth: Authenticator) -> None:
         payload = json.dumps({"sub": "alice", "exp": int(time.time()) + 1000}).encode()
         assert not auth.vouches("alice", hand_made({"alg": alg, "typ": "JWT"}, payload))
 
@@ -95,14 +97,14 @@ class TestABadToken:
         for secret in (issuer.public, issuer.public.strip()):
             assert not auth.vouches("alice", hand_made({"alg": "HS256", "typ": "JWT"}, payload, secret))
 
-    def test_signed_with_the_right_secret_in_another_way(self, tmp_path: Path) -> None:
+    def test_a_token_signed_with_the_right_secret_in_another_way_is_bad(self, tmp_path: Path) -> None:
         issuer = Issuer(tmp_path / "key", secret=True)
         said = {"sub": "alice", "exp": int(time.time()) + 1000}
         tokens = {alg: jwt.encode(said, issuer.key, alg) for alg in ("HS256", "HS384", "HS512")}
         good = [alg for alg, token in tokens.items() if Authenticator(issuer.file).vouches("alice", token)]
         assert good == ["HS256"]
 
-    def test_that_brings_its_own_key(self, tmp_path: Path) -> None:
+    def test_a_token_that_brings_its_own_key_is_bad(self, tmp_path: Path) -> None:
         issuer, forger = Issuer(tmp_path / "key"), Issuer(tmp_path / "forger")
         key = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(forger.key.public_key()))
         token = jwt.encode({"sub": "alice", "exp": int(time.time()) + 1000}, forger.key, "EdDSA", headers={"jwk": key})
@@ -129,7 +131,7 @@ class TestABadToken:
         assert not auth.vouches("alice", f"{header}.{b64(b'{}')}.x")
 
     @given(token=st.text(max_size=200))
-    def test_any_text(self, token: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_any_text_is_a_bad_token(self, token: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         file = tmp_path_factory.getbasetemp() / "any-text"
         file.write_text("k" * SECRET_BYTES)
         assert not Authenticator(file).vouches("alice", token)

@@ -68,7 +68,7 @@ class TestTheEntrance:
     ) -> None:
         """Whatever wakes it meanwhile, such as a lease that holds again: the queue calls it, and nothing else need."""
         monkeypatch.setattr(login_queue, "TICK_SECONDS", 3600.0)
-        hub.login_queue.look(1, 0.1, away=False)  # others talk
+        hub.login_queue.update_talk(1, 0.1, away=False)  # others talk
         for number in range(login_queue.AT_ONCE):
             await text(wire, b"ann%d" % number)
         newcomer = wire()
@@ -343,12 +343,12 @@ class TestTurns:
     async def test_who_waits_for_memory_goes_on_when_there_is_some(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
-        hub.memory_budget.look([1 << 40] * (1 << 20))  # next to nothing for each client
+        hub.memory_budget.share_out([1 << 40] * (1 << 20))  # next to nothing for each client
         ben.full = True
         ann.send(b"0\n1\n2\n")
         await until(lambda: ann.connection.session.blocked)
         await until(lambda: ben.sent.endswith(b"(0)\n"))
-        hub.memory_budget.look([])
+        hub.memory_budget.share_out([])
         hub.call_on()
         await until(lambda: (chat := ann.connection.session.chat) and chat.unacked.count == 3)
 

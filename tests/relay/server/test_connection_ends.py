@@ -135,9 +135,9 @@ class TestTheNameTimeOut:
 class TestAPeerThatIsGone:
     """The kernel's view of the peer at each check, and whether the connection is given up."""
 
-    OWING = tcp_health.Look(unacknowledged=1, silent=6)
-    FINE = tcp_health.Look(unacknowledged=1, silent=1)
-    NOTHING = tcp_health.Look(silent=99)
+    OWING = tcp_health.TcpInfo(unacknowledged=1, silent=6)
+    FINE = tcp_health.TcpInfo(unacknowledged=1, silent=1)
+    NOTHING = tcp_health.TcpInfo(silent=99)
 
     @pytest.mark.parametrize(
         ("looks", "given_up"),
@@ -147,24 +147,24 @@ class TestAPeerThatIsGone:
             ([OWING, OWING, OWING, FINE, OWING, OWING, OWING], False),
             ([FINE, OWING, OWING, OWING, OWING], True),
             ([OWING, NOTHING, OWING, OWING, OWING], False),  # nothing is in flight, so it isn't checked any more
-            ([tcp_health.Look(probes=3, silent=16, unsent=9)], True),
-            ([tcp_health.Look(probes=2, silent=99, unsent=9)] * 9, False),
-            ([tcp_health.Look(probes=0, silent=99, unsent=9)] * 9, False),  # it lives, and doesn't read
+            ([tcp_health.TcpInfo(probes=3, silent=16, unsent=9)], True),
+            ([tcp_health.TcpInfo(probes=2, silent=99, unsent=9)] * 9, False),
+            ([tcp_health.TcpInfo(probes=0, silent=99, unsent=9)] * 9, False),  # it lives, and doesn't read
         ],
     )
-    async def test_is_given_up_and_others_are_not(
-        self, looks: list[tcp_health.Look], given_up: bool, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    async def test_a_peer_that_is_gone_is_given_up_and_others_are_not(
+        self, looks: list[tcp_health.TcpInfo], given_up: bool, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ann = await text(wire, b"ann")
         for look in looks:
             assert not ann.aborted
-            monkeypatch.setattr(tcp_health, "look", lambda _, look=look: look)
-            ann.connection.check_peer()
+            monkeypatch.setattr(tcp_health, "read_tcp_info", lambda _, look=look: look)
+            ann.connection.check_tcp_peer()
         assert ann.aborted is given_up
 
     async def test_the_kernel_is_not_asked_where_nothing_was_written(
         self, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         client = wire()
-        monkeypatch.setattr(tcp_health, "look", None)
-        client.connection.check_peer()
+        monkeypatch.setattr(tcp_health, "read_tcp_info", None)
+        client.connection.check_tcp_peer()

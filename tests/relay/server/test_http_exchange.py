@@ -1,33 +1,37 @@
 """HTTP on a port for clients: what is answered, what becomes a client, and what that may cost."""
 
+import asyncio
+
 import pytest
 
+from relay.clock import clocks
 from relay.hub.hub import Hub
 from relay.hub.rate_limit import ClientSource
 from relay.metrics import Limit
+from relay.server import connection as connection_module
 from relay.server import http_exchange as module
 from relay.server.connection import Connection
-from relay.server.http_exchange import Front, HttpExchange
-from relay.server.web_connection import WebConnection
+from relay.server.http_exchange import HttpExchange, HttpServer
+from relay.server.websocket_connection import WebSocketConnection
 from relay.session.runtime_interface import Limits
-from relay.web.door import NODES_PATH, Door
 from relay.web.first_line import HEAD_BYTES
 from relay.web.forwarded import TrustedProxies
 from relay.web.origins import OriginRules
+from relay.web.responder import NODES_PATH, HttpResponder
 from tests.relay.desk import MAX_LINE, Connect, Wire, until
-from tests.relay.web_desk import PAGE, front
+from tests.relay.web_desk import PAGE, http_server
 from tests.support.web import handshake
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def door(hub: Hub) -> Front:
-    return front(hub, page=PAGE)
+def http(hub: Hub) -> HttpServer:
+    return http_server(hub, page=PAGE)
 
 
-def asked(wire: Connect, door: Front, data: bytes) -> Wire:
-    there = wire(door=door)
+def asked(wire: Connect, http: HttpServer, data: bytes) -> Wire:
+    there = wire(http=http)
     there.send(data)
     return there
 
@@ -54,32 +58,32 @@ def body(of: Wire) -> bytes:
 
 
 class TestWhatIsHttp:
-    async def test_a_name_is_a_name(self, wire: Connect, door: Front) -> None:
-        there = wire(door=door)
+    async def test_a_name_is_a_name(self, wire: Connect, http: HttpServer) -> None:
+        there = wire(http=http)
         for byte in b"ann\nTo:ann\n":
             there.send(bytes([byte]))
         await until(lambda: there.sent.startswith(b"OK\nPlease"))
 
-    async def test_json_is_json(self, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, b'{"type":"hello","name":"GET / HTTP/1.1"}\n')
+    async def test_json_is_json(self, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, b'{"type":"hello","name":"GET / HTTP/1.1"}\n')
         await until(lambda: b"name_invalid" in there.sent)
 
     @pytest.mark.parametrize("method", ["GET", "POST", "BREW", "get", "X-Y"])
-    async def test_no_request_line_is_ever_a_name(self, method: str, hub: Hub, wire: Connect, door: Front) -> None:
+    async def test_no_request_line_is_ever_a_name(self, method: str, hub: Hub, wire: Connect, http: HttpServer) -> None:
         """Else a page elsewhere could have a browser say anything here, behind the head of a POST."""
-        there = asked(wire, door, get(method=method, Content_Length="20") + b"eve\nTo:ann\nhi\nQuit\n")
+        there = asked(wire, http, get(method=method, Content_Length="20") + b"eve\nTo:ann\nhi\nQuit\n")
         assert there.sent.startswith(b"HTTP/1.1 ")
         assert isinstance(there.connection, HttpExchange)
         assert not hub.sessions
         assert not hub.clients
 
-    async def test_a_long_first_line_of_a_name_is_refused_as_ever(self, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, b"x" * 20_000 + b"\nann\n")
+    async def test_a_long_first_line_of_a_name_is_refused_as_ever(self, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, b"x" * 20_000 + b"\nann\n")
         await until(lambda: there.sent.endswith(b"OK\n"))
         assert there.sent.startswith(b"* line too long: at most 10240 bytes\n")
 
     async def test_a_request_line_may_be_longer_than_a_line(self, hub: Hub, wire: Connect) -> None:
-        there = wire(door=front(hub, max_line=64), max_line=64)
+        there = wire(http=http_server(hub, max_line=64), max_line=64)
         there.send(get("/" + "x" * 200))
         assert status(there) == 404
 
@@ -90,16 +94,16 @@ class TestWhatIsHttp:
 
 class TestThePage:
     @pytest.mark.parametrize("version", ["1.0", "1.1"])
-    async def test_it_is_served(self, version: str, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, get(version=version))
+    async def test_it_is_served(self, version: str, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, get(version=version))
         assert (status(there), body(there)) == (200, PAGE["/"].body)
         assert header(there, "content-type") == "text/html; charset=utf-8"
         assert header(there, "content-length") == str(len(PAGE["/"].body))
         assert header(there, "connection") == "close"
         assert there.closed
 
-    async def test_nothing_but_the_node_may_run_or_be_reached_there(self, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, get())
+    async def test_nothing_but_the_node_may_run_or_be_reached_there(self, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, get())
         policy = dict(one.split(" ", 1) for one in (header(there, "content-security-policy") or "").split("; "))
         assert policy["default-src"] == "'none'"
         assert {policy[name] for name in ("script-src", "style-src", "connect-src")} == {"'self'"}
@@ -108,40 +112,40 @@ class TestThePage:
         assert header(there, "x-content-type-options") == "nosniff"
         assert header(there, "referrer-policy") == "no-referrer"
 
-    async def test_its_files(self, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, get("/app.js?v=1"))
+    async def test_the_page_has_its_files(self, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, get("/app.js?v=1"))
         assert (status(there), header(there, "content-type")) == (200, "text/javascript; charset=utf-8")
 
-    async def test_a_head_tells_the_same_without_it(self, wire: Connect, door: Front) -> None:
-        whole, head = asked(wire, door, get()), asked(wire, door, get(method="HEAD"))
+    async def test_a_head_tells_the_same_without_it(self, wire: Connect, http: HttpServer) -> None:
+        whole, head = asked(wire, http, get()), asked(wire, http, get(method="HEAD"))
         assert head.sent == whole.sent.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
 
     @pytest.mark.parametrize("said", ["{}", "W/{}", '"x", {}', "*"])
-    async def test_one_that_is_known_is_not_sent_again(self, said: str, wire: Connect, door: Front) -> None:
-        tag = header(asked(wire, door, get()), "etag")
-        there = asked(wire, door, get(If_None_Match=said.format(tag)))
+    async def test_one_that_is_known_is_not_sent_again(self, said: str, wire: Connect, http: HttpServer) -> None:
+        tag = header(asked(wire, http, get()), "etag")
+        there = asked(wire, http, get(If_None_Match=said.format(tag)))
         assert (status(there), body(there)) == (304, b"")
         assert header(there, "etag") == tag
-        assert status(asked(wire, door, get(If_None_Match='"x"'))) == 200
+        assert status(asked(wire, http, get(If_None_Match='"x"'))) == 200
 
     @pytest.mark.parametrize("path", ["/x", "//", "/..", "/app.js/", "/%2e", "*", "/../../etc/passwd"])
-    async def test_there_is_nothing_else(self, path: str, wire: Connect, door: Front) -> None:
-        assert status(asked(wire, door, get(path))) == 404
+    async def test_there_is_nothing_else(self, path: str, wire: Connect, http: HttpServer) -> None:
+        assert status(asked(wire, http, get(path))) == 404
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
-    async def test_it_can_only_be_read(self, method: str, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, get(method=method))
+    async def test_it_can_only_be_read(self, method: str, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, get(method=method))
         assert (status(there), header(there, "allow")) == (405, "GET, HEAD")
 
-    async def test_without_it_there_is_nothing(self, hub: Hub, wire: Connect) -> None:
+    async def test_there_is_nothing_without_the_page(self, hub: Hub, wire: Connect) -> None:
         for path in ("/", "/app.js", NODES_PATH):
-            assert status(asked(wire, front(hub), get(path))) == 404
+            assert status(asked(wire, http_server(hub), get(path))) == 404
 
     async def test_it_is_told_of_the_nodes_beside(self, hub: Hub, wire: Connect) -> None:
         rules = OriginRules((), loopback=True, siblings=(10000,))
-        there = Front(
+        there = HttpServer(
             hub,
-            Door(rules, TrustedProxies(()), PAGE, siblings=(10000,)),
+            HttpResponder(rules, TrustedProxies(()), PAGE, siblings=(10000,)),
             MAX_LINE,
             why_full=str,
             move=lambda one, _: one,
@@ -153,30 +157,30 @@ class TestThePage:
 
 
 class TestTheHandshake:
-    async def test_it_makes_a_client(self, hub: Hub, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, handshake("/ws?a=b"))
+    async def test_it_makes_a_client(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, handshake("/ws?a=b"))
         assert status(there) == 101
         assert header(there, "sec-websocket-accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         assert header(there, "sec-websocket-protocol") is None
-        assert isinstance(there.connection, WebConnection)
+        assert isinstance(there.connection, WebSocketConnection)
         assert hub.clients == [there.connection]
 
     @pytest.mark.parametrize(
         ("offered", "taken"), [("pair-relay.1", "pair-relay.1"), ("x, pair-relay.1", "pair-relay.1"), ("x, y", None)]
     )
     async def test_the_subprotocol_is_taken_if_it_is_offered(
-        self, offered: str, taken: str | None, wire: Connect, door: Front
+        self, offered: str, taken: str | None, wire: Connect, http: HttpServer
     ) -> None:
-        there = asked(wire, door, handshake(sec_websocket_protocol=offered))
+        there = asked(wire, http, handshake(sec_websocket_protocol=offered))
         assert (status(there), header(there, "sec-websocket-protocol")) == (101, taken)
 
-    async def test_no_extension_is(self, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, handshake(sec_websocket_extensions="permessage-deflate; client_max_window_bits"))
+    async def test_no_extension_is(self, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, handshake(sec_websocket_extensions="permessage-deflate; client_max_window_bits"))
         assert (status(there), header(there, "sec-websocket-extensions")) == (101, None)
 
     @pytest.mark.parametrize("version", ["8", "0", "13, 8", "14", "x"])
-    async def test_another_version_is_told_ours(self, version: str, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, handshake(sec_websocket_version=version))
+    async def test_another_version_is_told_ours(self, version: str, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, handshake(sec_websocket_version=version))
         assert (status(there), header(there, "sec-websocket-version")) == (426, "13")
 
     @pytest.mark.parametrize(
@@ -195,31 +199,35 @@ class TestTheHandshake:
         ],
         ids=str,
     )
-    async def test_a_broken_one_is_refused(self, broken: dict[str, str | None], wire: Connect, door: Front) -> None:
-        assert status(asked(wire, door, handshake("/ws", **broken))) == 400
+    async def test_a_broken_one_is_refused(
+        self, broken: dict[str, str | None], wire: Connect, http: HttpServer
+    ) -> None:
+        assert status(asked(wire, http, handshake("/ws", **broken))) == 400
 
-    async def test_an_old_http_has_none(self, wire: Connect, door: Front) -> None:
-        assert status(asked(wire, door, handshake().replace(b"HTTP/1.1", b"HTTP/1.0"))) == 400
+    async def test_an_old_http_has_none(self, wire: Connect, http: HttpServer) -> None:
+        assert status(asked(wire, http, handshake().replace(b"HTTP/1.1", b"HTTP/1.0"))) == 400
 
-    async def test_who_only_looks_is_told_what_it_is_for(self, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, get("/ws"))
+    async def test_who_only_looks_is_told_what_it_is_for(self, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, get("/ws"))
         assert (status(there), header(there, "upgrade")) == (426, "websocket")
 
     @pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS"])
-    async def test_it_is_a_get(self, method: str, wire: Connect, door: Front) -> None:
-        assert status(asked(wire, door, get("/ws", method))) == 405
+    async def test_it_is_a_get(self, method: str, wire: Connect, http: HttpServer) -> None:
+        assert status(asked(wire, http, get("/ws", method))) == 405
 
-    async def test_a_page_from_elsewhere_is_refused(self, wire: Connect, door: Front) -> None:
-        assert status(asked(wire, door, handshake(origin="http://evil.example"))) == 403
-        assert status(asked(wire, door, handshake(origin="http://localhost"))) == 101
+    async def test_a_page_from_elsewhere_is_refused(self, wire: Connect, http: HttpServer) -> None:
+        assert status(asked(wire, http, handshake(origin="http://evil.example"))) == 403
+        assert status(asked(wire, http, handshake(origin="http://localhost"))) == 101
 
     @pytest.mark.parametrize("path", ["/", "/ws"])
-    async def test_a_name_that_is_not_this_machine_s_is_refused(self, path: str, wire: Connect, door: Front) -> None:
+    async def test_a_name_that_is_not_this_machine_s_is_refused(
+        self, path: str, wire: Connect, http: HttpServer
+    ) -> None:
         """Where the node listens on loopback: the name of an attacker may lead there too."""
-        assert status(asked(wire, door, handshake(path, host="evil.example:9999"))) == 403
+        assert status(asked(wire, http, handshake(path, host="evil.example:9999"))) == 403
 
     async def test_without_room_it_is_told_when_to_come_again(self, hub: Hub, wire: Connect) -> None:
-        there = asked(wire, front(hub, why_full=lambda: "this node is going away"), handshake())
+        there = asked(wire, http_server(hub, why_full=lambda: "this node is going away"), handshake())
         assert status(there) == 503
         assert int(header(there, "retry-after") or 0) > 0
         assert b"going away" in body(there)
@@ -233,7 +241,9 @@ class TestProxies:
             moves.append((source, address))
             return ClientSource(None, address)
 
-        there = wire(door=front(hub, move=move, trusted=("192.0.2.0/24",)), origin=ClientSource(None, "192.0.2.1"))
+        there = wire(
+            http=http_server(hub, move=move, trusted=("192.0.2.0/24",)), origin=ClientSource(None, "192.0.2.1")
+        )
         there.send(handshake(x_forwarded_for="203.0.113.7"))
         assert status(there) == 101
         assert [address for _, address in moves] == ["203.0.113.7"]
@@ -241,7 +251,7 @@ class TestProxies:
 
     async def test_nobody_else_may_say_whose_it_is(self, hub: Hub, wire: Connect) -> None:
         there = wire(
-            door=front(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)),
+            http=http_server(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)),
             origin=ClientSource(None, "198.51.100.1"),
         )
         there.send(handshake(x_forwarded_for="203.0.113.7"))
@@ -250,7 +260,7 @@ class TestProxies:
 
     async def test_an_address_with_too_many_is_told_so(self, hub: Hub, wire: Connect) -> None:
         there = wire(
-            door=front(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)),
+            http=http_server(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)),
             origin=ClientSource(None, "192.0.2.1"),
         )
         there.send(handshake(x_forwarded_for="203.0.113.7"))
@@ -258,73 +268,157 @@ class TestProxies:
         assert int(header(there, "retry-after") or 0) > 0
 
 
+async def test_the_date_of_an_answer_is_the_node_s(
+    wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A simulated node has another time than its machine."""
+    monkeypatch.setattr(clocks, "wall", lambda: 784111777.0)
+    assert header(asked(wire, http, get()), "date") == "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
 class TestLimits:
     @pytest.mark.parametrize("pieces", [500, 100_000])
-    async def test_a_head_that_is_too_large(self, pieces: int, hub: Hub, wire: Connect, door: Front) -> None:
-        there, head = wire(door=door), get(X="y" * HEAD_BYTES)
+    async def test_a_head_that_is_too_large(self, pieces: int, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        there, head = wire(http=http), get(X="y" * HEAD_BYTES)
         for at in range(0, len(head), pieces):
             there.send(head[at : at + pieces])
         assert status(there) == 431
         assert hub.counts.limits[Limit.HTTP_HEAD] == 1
 
     async def test_one_that_takes_too_long(
-        self, hub: Hub, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
+        self, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "HEAD_SECONDS", 0.02)
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.02)
         monkeypatch.setattr(module, "LINGER_SECONDS", 0.02)
-        there = asked(wire, door, get()[:-2])
+        there = asked(wire, http, get()[:-2])
         await until(lambda: there.closed)
         assert status(there) == 408
         assert hub.counts.limits[Limit.HTTP_HEAD] == 1
 
-    async def test_a_broken_one(self, wire: Connect, door: Front) -> None:
-        assert status(asked(wire, door, b"GET / HTTP/1.1\r\n\r\n")) == 400
+    @pytest.mark.parametrize("line", [b"GET /", b"POST http://x", b"OPTIONS *", b"GET / HTTP/1.1\r"])
+    async def test_a_line_that_takes_too_long(
+        self, line: bytes, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its time begins with its first byte, and a name never looks like that."""
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.02)
+        there = wire(http=http)
+        for byte in line:
+            there.send(bytes([byte]))
+        await until(lambda: isinstance(there.connection, HttpExchange) and there.sent)
+        assert status(there) == 408
+        assert hub.counts.limits[Limit.HTTP_HEAD] == 1
+        assert not hub.clients
+
+    async def test_its_time_begins_with_its_first_byte(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.02)
+        there = asked(wire, http, b"GET ")
+        start = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > start + 0.03)
+        assert isinstance(there.connection, Connection), "this may still be a name"
+        there.send(b"/")
+        await until(lambda: there.sent)
+        assert status(there) == 408
+
+    async def test_it_is_not_the_time_of_a_name(
+        self, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.05)
+        hub.limits = Limits(name=0.01)
+        there = asked(wire, http, b"GET / HT")
+        await until(lambda: there.sent or there.aborted)
+        assert status(there) == 408
+        assert not hub.counts.limits[Limit.NAME_TIME]
+
+    async def test_a_slow_name_has_the_time_of_a_name(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.01)
+        there = asked(wire, http, b"ann")
+        start = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > start + 0.02)
+        there.send(b"\n")
+        await until(lambda: there.sent.endswith(b"OK\n"))
+
+    async def test_an_answer_that_is_not_read_does_not_hold_a_place_for_ever(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "UNREAD_SECONDS", 0.02)
+        there = wire(http=http)
+        there.full = True
+        there.send(get())
+        assert there.closed
+        await until(lambda: there.aborted)
+
+    async def test_nor_one_whose_request_had_a_body(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "UNREAD_SECONDS", 0.02)
+        monkeypatch.setattr(module, "LINGER_SECONDS", 0.02)
+        there = wire(http=http)
+        there.full = True
+        there.send(get(method="POST", Content_Length="10"))
+        await until(lambda: there.aborted)
+
+    async def test_a_defect_is_answered(self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(*_: object) -> None:
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(HttpResponder, "reply", broken)
+        assert status(asked(wire, http, get())) == 500
+
+    async def test_a_broken_request_is_refused(self, wire: Connect, http: HttpServer) -> None:
+        assert status(asked(wire, http, b"GET / HTTP/1.1\r\n\r\n")) == 400
 
     async def test_who_has_the_answer_is_waited_for_while_it_still_speaks(
-        self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Bytes that nobody has read would reset the connection, and take the answer back."""
-        there = asked(wire, door, get(method="POST", Content_Length="100000"))
+        there = asked(wire, http, get(method="POST", Content_Length="100000"))
         there.send(b"x" * 100_000)
         assert there.sent.startswith(b"HTTP/1.1 405 ")
+        assert there.eof_written
         assert not there.closed
         assert not there.unsent
         there.end()
         assert there.closed
 
-    async def test_but_not_for_ever(self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_but_not_for_ever(self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "LINGER_SECONDS", 0.02)
-        there = asked(wire, door, get(method="POST", Content_Length="100000"))
+        there = asked(wire, http, get(method="POST", Content_Length="100000"))
         await until(lambda: there.closed)
 
-    async def test_a_second_request_in_a_row_is_not_answered(self, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, get() + get("/x"))
+    async def test_a_second_request_in_a_row_is_not_answered(self, wire: Connect, http: HttpServer) -> None:
+        there = asked(wire, http, get() + get("/x"))
         assert there.sent.count(b"HTTP/1.1 ") == 1
         assert header(there, "connection") == "close"
 
-    async def test_a_node_that_stops_cuts_off_what_is_under_way(self, hub: Hub, wire: Connect, door: Front) -> None:
-        there = asked(wire, door, get()[:-2])
-        door.shut()
+    async def test_a_node_that_stops_cuts_off_what_is_under_way(
+        self, hub: Hub, wire: Connect, http: HttpServer
+    ) -> None:
+        there = asked(wire, http, get()[:-2])
+        http.shut()
         assert there.aborted
 
-    async def test_nothing_is_left_of_one(self, hub: Hub, wire: Connect, door: Front) -> None:
+    async def test_nothing_is_left_of_one(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         left: list[int] = []
 
         class Origin(ClientSource):
             def left(self) -> None:
                 left.append(1)
 
-        there = wire(door=door, origin=Origin())
+        there = wire(http=http, origin=Origin())
         there.send(get())
         assert not hub.clients
         there.reset()
         assert left == [1]
-        assert not door._open  # private: what is kept of one that is gone shows nowhere else
+        assert not http._open  # private: what is kept of one that is gone shows nowhere else
 
-    async def test_its_name_is_not_waited_for(self, hub: Hub, wire: Connect, door: Front) -> None:
+    async def test_its_name_is_not_waited_for(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         hub.limits = Limits(name=0.02)
-        there = asked(wire, door, get()[:-2])
-        first = wire(door=door)
+        there = asked(wire, http, get()[:-2])
+        first = wire(http=http)
         await until(lambda: first.aborted)
         assert not there.aborted
         assert isinstance(first.connection, Connection)

@@ -40,7 +40,7 @@ def welcomed(client: Wire) -> bool:
 
 class TestALineBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_holds_the_longest_token(self, hub: Hub, wire: Connect, dialect: str) -> None:
+    async def test_a_line_before_a_name_holds_the_longest_token(self, hub: Hub, wire: Connect, dialect: str) -> None:
         seen = list[str | None]()
         hub.authenticates = True
         hub.verify_token = lambda name, token: bool(seen.append(token) or True)  # type: ignore[func-returns-value]
@@ -50,7 +50,9 @@ class TestALineBeforeAName:
         assert seen == ["x" * TOKEN_CHARACTERS]
 
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_holds_no_more_than_that_and_another_may_follow(self, wire: Connect, dialect: str) -> None:
+    async def test_a_line_before_a_name_holds_no_more_than_that_and_another_may_follow(
+        self, wire: Connect, dialect: str
+    ) -> None:
         client = connected(wire, dialect)
         start = b'{"type":"hello","auth":"' if dialect == "json" else b""
         for _ in range(65):
@@ -85,7 +87,9 @@ class TestALineBeforeAName:
 
 class TestWhatWaitsBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_is_one_read_or_one_line(self, hub: Hub, wire: Connect, dialect: str) -> None:
+    async def test_what_waits_before_a_name_is_one_read_or_one_line(
+        self, hub: Hub, wire: Connect, dialect: str
+    ) -> None:
         hub.lines_held = True
         client = connected(wire, dialect)
         client.send(b"ab\n" * 50_000)
@@ -119,7 +123,7 @@ class TestHalfALineOfOneWithAName:
         await until(lambda: client.connection.held_bytes == 0)
 
     async def test_beyond_its_share_is_read_on_when_it_is_its_turn(self, hub: Hub, wire: Connect) -> None:
-        hub.memory_budget.look([hub.memory_budget.room])
+        hub.memory_budget.share_out([hub.memory_budget.room])
         hub.memory_budget.allowance = 20_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         for client in (ann, ben):
@@ -127,35 +131,35 @@ class TestHalfALineOfOneWithAName:
             await until(lambda client=client: client.connection.half > 20_000)  # type: ignore[misc]
             await until(lambda client=client: not client.reading)  # type: ignore[misc]
             assert client.unsent > 30_000
-        hub.go_on_with_halves()  # there is no room for both
+        hub.give_partial_line_turns()  # there is no room for both
         await until(lambda: not ann.unsent)
         assert ben.unsent > 30_000
         ann.send(b"\n")
         await until(lambda: b"chating" in ann.sent)
-        hub.go_on_with_halves()
+        hub.give_partial_line_turns()
         await until(lambda: not ben.unsent)
 
     async def test_goes_on_when_there_is_memory_again(self, hub: Hub, wire: Connect) -> None:
-        hub.memory_budget.look([hub.memory_budget.room])
+        hub.memory_budget.share_out([hub.memory_budget.room])
         hub.memory_budget.allowance = 1_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         for client in (ann, ben):
             client.send(b"x" * 60_000)
             await until(lambda client=client: not client.reading)  # type: ignore[misc]
-        hub.memory_budget.look([])
+        hub.memory_budget.share_out([])
         assert hub.memory_budget.allowance == PLENTY
-        hub.go_on_with_halves()
+        hub.give_partial_line_turns()
         await until(lambda: not ann.unsent and not ben.unsent)
 
     async def test_waits_no_more_once_it_is_gone(self, hub: Hub, wire: Connect) -> None:
-        hub.memory_budget.look([hub.memory_budget.room])
+        hub.memory_budget.share_out([hub.memory_budget.room])
         hub.memory_budget.allowance = 1_000
         ann = await text(wire, b"ann")
         ann.send(b"x" * 60_000)
         await until(lambda: not ann.reading)
         ann.reset()
-        hub.memory_budget.look([])
-        assert hub.partial_line_turns.look(0.0) == []
+        hub.memory_budget.share_out([])
+        assert hub.partial_line_turns.give_turns(0.0) == []
 
 
 class TestTheTimeToSendAName:

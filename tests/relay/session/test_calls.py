@@ -117,7 +117,7 @@ class TestBusy:
 
 class TestMutualCalls:
     @given(st.data())
-    def test_they_become_exactly_one_pair_whatever_arrives_first(self, data: st.DataObject) -> None:
+    def test_mutual_calls_become_exactly_one_pair_whatever_arrives_first(self, data: st.DataObject) -> None:
         world = World()
         ann = enter(world.place("n1"), "ann")
         ben = enter(world.place(data.draw(st.sampled_from(["n1", "n2"]))), "ben")
@@ -148,7 +148,7 @@ class TestMutualCalls:
 
 class TestRings:
     @pytest.mark.parametrize("order", list(permutations(range(3))))
-    def test_they_end_with_at_most_one_pair_and_everyone_else_told_busy(
+    def test_rings_end_with_at_most_one_pair_and_everyone_else_told_busy(
         self, order: tuple[int, ...], world: World
     ) -> None:
         names = ["ann", "ben", "cas"]

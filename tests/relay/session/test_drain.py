@@ -42,14 +42,14 @@ def drain(going: Place) -> Drain:
 
 class TestDraining:
     def test_an_empty_node_is_done(self, drain: Drain) -> None:
-        assert drain.look()
+        assert drain.poll()
 
     def test_a_program_is_told_once_and_served_until_it_has_gone(
         self, world: World, drain: Drain, ann: User, ben: User
     ) -> None:
         pair(ann, ben)
-        assert not drain.look()
-        assert not drain.look()
+        assert not drain.poll()
+        assert not drain.poll()
         assert ann.hears() == [Moving()]
         ann.says(Say("a", 1))
         world.settle()
@@ -58,7 +58,7 @@ class TestDraining:
         world.settle()
         assert ann.hears() == [Acked(1, CHAT, NOON)]
         ann.says(EndOfStream())
-        assert drain.look()
+        assert drain.poll()
 
     def test_one_that_was_just_asking_for_a_name_is_told_when_it_has_it(
         self, world: World, drain: Drain, going: Place
@@ -66,56 +66,56 @@ class TestDraining:
         late = going.user()
         late.says(Claim("late"))
         going.sessions["late"] = late.session
-        assert not drain.look()
+        assert not drain.poll()
         assert late.hears() == []
         world.settle()
-        assert not drain.look()
+        assert not drain.poll()
         assert late.hears()[-1] == Moving()
 
     def test_a_person_stays_while_a_program_does(self, drain: Drain, ann: User, tim: User) -> None:
-        assert not drain.look()
+        assert not drain.poll()
         assert tim.hears() == []
         ann.says(EndOfStream())
-        assert not drain.look()
+        assert not drain.poll()
 
     def test_a_person_is_told_and_closed_once_all_programs_have_gone_and_the_partner_too(
         self, world: World, drain: Drain, tim: User, ben: User
     ) -> None:
         pair(tim, ben)
-        drain.look()
+        drain.poll()
         world.settle()
         assert tim.hears() == [Moving()]
         assert tim.closed
         assert ben.hears() == [Left("Tim", Reason.QUIT, CHAT)]
         assert "tim" not in world.records
-        assert drain.look()
+        assert drain.poll()
 
     def test_what_a_person_said_has_its_outcome_first(self, world: World, drain: Drain, tim: User, ben: User) -> None:
         pair(tim, ben)
         tim.says(Say("a"))
-        assert not drain.look()
+        assert not drain.poll()
         world.settle()
-        assert not drain.look()
+        assert not drain.poll()
         assert tim.hears() == []
         ben.says(Acknowledge(1))
         world.settle()
         assert tim.hears() == [Acked(1, CHAT, NOON), Moving()]
-        assert drain.look()
+        assert drain.poll()
 
     def test_a_call_that_a_person_has_made_has_its_answer_first(
         self, world: World, drain: Drain, tim: User, ben: User
     ) -> None:
         tim.says(Call("ben"))
-        assert not drain.look()
+        assert not drain.poll()
         assert tim.hears() == []
         world.settle()
-        assert not drain.look()
+        assert not drain.poll()
         assert [type(event) for event in tim.hears()] == [Paired, Moving]
-        assert drain.look()
+        assert drain.poll()
 
     def test_whoever_is_away_is_not_waited_for(self, drain: Drain, ann: User) -> None:
         ann.says(EndOfStream())
-        assert drain.look()
+        assert drain.poll()
 
 
 def codes(user: User) -> list[Code]:

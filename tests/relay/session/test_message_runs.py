@@ -18,6 +18,7 @@ from relay.session.runtime_interface import Limits
 from relay.session.send_window import SendWindow
 from tests.relay.desk import Wire
 from tests.relay.twins import Twins, timeless
+from tests.support.examples import EXAMPLES
 
 MAX_LINE = 120
 LIMITS = Limits(window=8, window_bytes=150, patience=60.0)
@@ -112,7 +113,7 @@ def _read(wire: Wire, full: bool) -> None:
 @pytest.mark.parametrize(
     "kinds", [("json", "json"), ("acks", "acks"), ("text", "json"), ("json", "text"), ("json", "classic")]
 )
-@settings(max_examples=max(20, settings().max_examples // 2))
+@settings(max_examples=max(1, EXAMPLES // 2))
 @given(st.data())
 def test_a_run_ends_as_its_messages_would_one_by_one(
     kinds: tuple[str, str], nodes: tuple[int, int], data: st.DataObject

@@ -11,6 +11,7 @@ from relay.session.pairing import Answering
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Mail
 from relay.shared_types import Party
 from tests.relay.world import User, World, enter, in_words
+from tests.support.rows import each_row
 
 BEN = Party("n2", "ben", "Ben", 9, "client", 30.0)
 CAS = Party("n3", "cas", "Cas", 8, "node", 0.0)
@@ -71,7 +72,7 @@ def _calling(desk: Desk) -> None:
     desk.answer()
 
 
-def _settling(desk: Desk) -> None:
+def _confirming(desk: Desk) -> None:
     _calling(desk)
     desk.hears(Accept("ann", desk.chat, BEN))
 
@@ -109,7 +110,7 @@ STEPS: dict[str, Deed] = {
     "away": _away,
     "looking": Desk.call,
     "calling": _calling,
-    "settling": _settling,
+    "confirming": _confirming,
     "answering": _answering,
     "reserved": _reserved,
     "paired": _paired,
@@ -183,7 +184,7 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("looking", "node lost", "Calling", [], []),
     ("looking", "call overdue", "free", [], ["unavailable Ben"]),
     ("looking", "name lost", "free", [], [LOST]),
-    ("calling", "accept", "Settling", [], []),
+    ("calling", "accept", "Confirming", [], []),
     ("calling", "accept of another call", "Calling", ["ChatEnded cas"], []),
     ("calling", "decline", "free", [], ["busy Ben"]),
     ("calling", "decline of another call", "Calling", [], []),
@@ -197,18 +198,18 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("calling", "another node lost", "Calling", [], []),
     ("calling", "call overdue", "free", ["ChatEnded ben"], ["unavailable Ben"]),
     ("calling", "name lost", "free", ["ChatEnded ben"], [LOST]),
-    ("settling", "record written", "paired", ["CallConfirmed ben"], ["calling Ben"]),
-    ("settling", "record not written", "free", ["ChatEnded ben"], ["unavailable Ben"]),
-    ("settling", "accept of another call", "Settling", ["ChatEnded cas"], []),
-    ("settling", "decline", "Settling", [], []),
-    ("settling", "settle", "Settling", [], []),
-    ("settling", "gone", "free", [], ["unavailable Ben"]),
-    ("settling", "invite", "Settling", ["Decline cas busy"], []),
-    ("settling", "invite back, lower", "Settling", ["Decline ben busy"], []),
-    ("settling", "node lost", "free", [], ["unavailable Ben"]),
-    ("settling", "another node lost", "Settling", [], []),
-    ("settling", "call overdue", "free", ["ChatEnded ben"], ["unavailable Ben"]),
-    ("settling", "name lost", "free", ["ChatEnded ben"], [LOST]),
+    ("confirming", "record written", "paired", ["CallConfirmed ben"], ["calling Ben"]),
+    ("confirming", "record not written", "free", ["ChatEnded ben"], ["unavailable Ben"]),
+    ("confirming", "accept of another call", "Confirming", ["ChatEnded cas"], []),
+    ("confirming", "decline", "Confirming", [], []),
+    ("confirming", "settle", "Confirming", [], []),
+    ("confirming", "gone", "free", [], ["unavailable Ben"]),
+    ("confirming", "invite", "Confirming", ["Decline cas busy"], []),
+    ("confirming", "invite back, lower", "Confirming", ["Decline ben busy"], []),
+    ("confirming", "node lost", "free", [], ["unavailable Ben"]),
+    ("confirming", "another node lost", "Confirming", [], []),
+    ("confirming", "call overdue", "free", ["ChatEnded ben"], ["unavailable Ben"]),
+    ("confirming", "name lost", "free", ["ChatEnded ben"], [LOST]),
     ("answering", "record written", "Reserved", ["Accept ben"], []),
     ("answering", "record not written", "free", ["Decline ben unavailable"], []),
     ("answering", "accept of another call", "Answering", ["ChatEnded cas"], []),
@@ -252,9 +253,7 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("step", "event", "after", "mail", "told"), TABLE, ids=[f"{row[0]}: {row[1]}" for row in TABLE]
-)
+@each_row(("step", "event", "after", "mail", "told"), TABLE, ids=[f"{row[0]}: {row[1]}" for row in TABLE])
 def test_each_event_leads_from_step_to_step_as_the_table_says(
     step: str, event: str, after: str, mail: list[str], told: list[str]
 ) -> None:
@@ -271,7 +270,7 @@ def test_no_event_is_left_out_of_the_table() -> None:
     assert {row[0] for row in TABLE} == STEPS.keys()
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step not in ("free", "away", "paired")])
+@each_row("step", [step for step in STEPS if step not in ("free", "away", "paired")])
 def test_no_step_lasts_longer_than_a_lease_and_lines_wait_meanwhile(step: str) -> None:
     desk = Desk()
     STEPS[step](desk)
@@ -285,9 +284,9 @@ def test_no_step_lasts_longer_than_a_lease_and_lines_wait_meanwhile(step: str) -
     assert not desk.ann.session.blocked
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("step", "chat"),
-    [("looking", None), ("calling", None), ("settling", "its"), ("answering", "its"), ("reserved", "its")],
+    [("looking", None), ("calling", None), ("confirming", "its"), ("answering", "its"), ("reserved", "its")],
 )
 def test_the_record_names_the_partner_as_soon_as_one_is_promised(step: str, chat: str | None) -> None:
     desk = Desk()
@@ -297,7 +296,7 @@ def test_the_record_names_the_partner_as_soon_as_one_is_promised(step: str, chat
     assert engaged is None or engaged.partner == BEN
 
 
-@pytest.mark.parametrize("step", ["looking", "calling", "settling"])
+@pytest.mark.parametrize("step", ["looking", "calling", "confirming"])
 def test_a_call_in_a_crowd_takes_the_time_that_its_turn_takes(step: str) -> None:
     """A user who is refused because others come first would only call again."""
     desk = Desk()

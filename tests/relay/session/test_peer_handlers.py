@@ -34,6 +34,7 @@ from relay.session.peer_messages import Away as AwayMail
 from relay.session.session import Session
 from relay.shared_types import Party
 from tests.relay.world import World, enter, pair
+from tests.support.rows import each_row
 
 NOON = 1_795_404_840.0
 
@@ -256,7 +257,7 @@ class TestNobodyHere:
 
     CAS = Party("n2", "cas", "Cas", 1, "node", 0.0)
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("mail", "answer"),
         [
             (Invite("ann", "c", CAS), [Decline("cas", "c", Code.NO_SUCH_USER)]),

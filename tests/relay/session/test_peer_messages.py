@@ -32,6 +32,7 @@ from relay.session.peer_messages import (
     encode,
 )
 from relay.shared_types import LAST_SECOND, Party
+from tests.support.rows import each_row
 
 ANN = Party("n1", "ann", "Ann", 3, "client", 30.0)
 EVERY_KIND: list[Mail] = [
@@ -78,24 +79,22 @@ OLD = [
     "9194a7756e6b6e6f776ea3616e6ea26331a26e31",
     "9197a46b6e6577a3616e6ea263310292cb3ff8000000000000cb40040000000000000090",
 ]
-OLDER = [
-    pytest.param(mail, bytes.fromhex(old), id=type(mail).__name__) for mail, old in zip(EVERY_KIND, OLD, strict=True)
-]
+OLDER = [(mail, bytes.fromhex(old)) for mail, old in zip(EVERY_KIND, OLD, strict=True)]
 
 
-@pytest.mark.parametrize(("mail", "old"), OLDER)
+@each_row(("mail", "old"), OLDER)
 def test_what_an_older_node_wrote_is_understood(mail: Mail, old: bytes) -> None:
     assert decode(old) == [mail]
 
 
-@pytest.mark.parametrize("mail", EVERY_KIND, ids=lambda mail: type(mail).__name__)
+@each_row("mail", EVERY_KIND, ids=lambda mail: type(mail).__name__)
 def test_what_a_newer_node_adds_at_the_end_is_left_out(mail: Mail) -> None:
     raw = bytearray(encode([mail]))
     raw[1] += 1  # one element more: 0x9n is an array of n
     assert decode(bytes(raw) + b"\xa5later") == [mail]
 
 
-@pytest.mark.parametrize("mail", EVERY_KIND, ids=lambda mail: type(mail).__name__)
+@each_row("mail", EVERY_KIND, ids=lambda mail: type(mail).__name__)
 def test_each_kind_comes_out_as_it_went_in(mail: Mail) -> None:
     assert decode(encode([mail])) == [mail]
 
@@ -141,7 +140,7 @@ def test_damaged_mail_is_bad_mail_or_mail(mail: Mail, data: st.DataObject) -> No
         decode(bytes(body))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         b"",

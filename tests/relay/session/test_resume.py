@@ -25,7 +25,7 @@ from relay.protocol.commands_and_events import (
 )
 from relay.protocol.errors import MESSAGES, Code, Presence, Reason
 from relay.session import resume
-from relay.session.pairing import Reserved, Settling
+from relay.session.pairing import Confirming, Reserved
 from relay.session.session import Session
 from tests.relay import movers
 from tests.relay.movers import GRACE
@@ -177,7 +177,7 @@ def test_an_agreement_in_which_the_callee_moves_before_it_is_settled_comes_to_no
     world: World, ann: User, ben: User
 ) -> None:
     ann.says(Call("ben"))
-    while not isinstance(ann.session.pairing.step, Settling):
+    while not isinstance(ann.session.pairing.step, Confirming):
         world.happen(world.choices()[0])
     record_written = world.carry_out()
     again = comes_back(ben, world.place("n3"))
@@ -201,10 +201,10 @@ class TestASwitchInWhichTheCallerMoves:
     def cid(self, world: World) -> User:
         return enter(world.place("n4"), "cid", acks=True)
 
-    def settling(self, world: World, ann: User) -> Callable[[], None]:
+    def confirming(self, world: World, ann: User) -> Callable[[], None]:
         """Begin to write her record. Returns a function that tells her of the result."""
         ann.says(Call("cid"))
-        while not isinstance(ann.session.pairing.step, Settling):
+        while not isinstance(ann.session.pairing.step, Confirming):
             world.happen(world.choices()[0])
         return world.carry_out()
 
@@ -213,7 +213,7 @@ class TestASwitchInWhichTheCallerMoves:
     ) -> None:
         chat = pair(ann, ben)
         ben.says(Say("a", 1))
-        self.settling(world, ann)
+        self.confirming(world, ann)
         again = comes_back(ann, world.place("n3"), chat)
         world.settle()
         assert [type(event) for event in again.hears()] == [Welcome, Paired, Messages]
@@ -232,7 +232,7 @@ class TestASwitchInWhichTheCallerMoves:
     def test_once_it_is_settled_goes_on_in_the_new_one(self, world: World, ann: User, ben: User, cid: User) -> None:
         """Her node dies before she learns of it, and before her record says that the old chat is over."""
         old = pair(ann, ben)
-        written = self.settling(world, ann)
+        written = self.confirming(world, ann)
         written()
         while cid.session.chat is None:
             world.happen(("n1", "n4"))
@@ -247,16 +247,16 @@ class TestASwitchInWhichTheCallerMoves:
         assert ben.hears() == [Left("ann", Reason.LEFT, CHAT)]
         assert [type(event) for event in cid.hears()] == [Paired]
 
-    def test_is_asked_by_the_old_partner_and_answers_when_it_knows(
+    def test_whoever_returns_is_asked_by_the_old_partner_and_answers_when_it_knows(
         self, world: World, ann: User, ben: User, cid: User
     ) -> None:
         """Ben's node looks for ann as soon as it learns that she has moved, and would believe a negative answer."""
         chat = pair(ann, ben)
-        self.settling(world, ann)
+        self.confirming(world, ann)
         again = is_found(comes_back(ann, world.place("n3"), chat))
         chat_of_ben = ben.session.chat
         assert chat_of_ben is not None
-        resume.look_for_partner(ben.session, chat_of_ben)
+        resume.find_partner(ben.session, chat_of_ben)
         while ("n2", "n3") not in world.choices():
             world.happen(next(choice for choice in world.choices() if choice != ("n3", "n4")))
         world.happen(("n2", "n3"))
@@ -275,7 +275,7 @@ class TestASwitchInWhichTheCallerMoves:
         chat = ben.session.chat
         assert chat is not None
         ben.says(Say("hi", 1))
-        resume.look_for_partner(ben.session, chat)
+        resume.find_partner(ben.session, chat)
         getattr(ben.session, ends)()
         del world.records["ann"]
         ben.hears()
@@ -288,7 +288,7 @@ class TestASwitchInWhichTheCallerMoves:
     ) -> None:
         """She knows of the new chat, and so of the end of the old one, whatever her record says."""
         pair(ann, ben)
-        written = self.settling(world, ann)
+        written = self.confirming(world, ann)
         written()
         new = ann.session.chat
         assert new is not None
@@ -305,7 +305,7 @@ class TestASwitchInWhichTheCallerMoves:
         self, world: World, ann: User, ben: User, cid: User
     ) -> None:
         chat = pair(ann, ben)
-        self.settling(world, ann)
+        self.confirming(world, ann)
         again = comes_back(ann, world.place("n3"), chat)
         world.crash("n4")
         world.settle()

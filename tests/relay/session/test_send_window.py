@@ -45,7 +45,7 @@ def outcomes(user: User) -> list[Event]:
 
 
 class TestIds:
-    def test_they_start_at_1_and_rise_by_one(self, world: World, ann: User, ben: User) -> None:
+    def test_ids_start_at_1_and_rise_by_one(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         ann.says(Say("a", 1), Say("b", 2))
         world.settle()
@@ -64,7 +64,7 @@ class TestIds:
         ann.says(Say("a", id))
         assert refusals(ann) == [(Code.BAD_ORDER, id, 1)]
 
-    def test_they_go_on_in_the_next_chat(self, world: World, ann: User, ben: User) -> None:
+    def test_ids_go_on_in_the_next_chat(self, world: World, ann: User, ben: User) -> None:
         cas = enter(world.place("n3"), "cas")
         pair(ann, ben)
         ann.says(Say("a", 1))
@@ -201,7 +201,7 @@ class TestChats:
 
 
 class TestAcknowledgements:
-    def test_one_covers_all_up_to_its_id(self, world: World, ann: User) -> None:
+    def test_an_acknowledgement_covers_all_up_to_its_id(self, world: World, ann: User) -> None:
         ada = enter(world.place("n2"), "ada", acks=True)
         chat = pair(ann, ada)
         ann.says(Say("a", 1), Say("b", 2), Say("c", 3))
@@ -277,7 +277,7 @@ class TestAFullWindow:
         assert not tim.session.blocked
         assert [id for id, _ in heard(ben)] == [5, 6]
 
-    def test_bytes_fill_it_too(self, world: World, ben: User) -> None:
+    def test_bytes_fill_a_window_too(self, world: World, ben: User) -> None:
         ada = enter(world.place("n1"), "ada", acks=True)
         pair(ada, ben)
         ada.says(Say("é" * 30, 1), Say("é" * 21, 2), Say("é" * 20, 2))

@@ -93,7 +93,7 @@ class TestClaiming:
         assert (refused.code, refused.name) == (Code.NAME_TAKEN, "aNN")
         assert isinstance(welcome, Welcome)
 
-    def test_without_a_directory_it_is_unavailable(self, world: World) -> None:
+    def test_a_claim_without_a_directory_is_unavailable(self, world: World) -> None:
         user = world.place("n1").user()
         world.directory.available = False
         user.says(Claim("ann"))
@@ -158,7 +158,7 @@ class TestWho:
         ann.says(Who("a b"))
         assert codes(ann) == [Code.NAME_INVALID]
 
-    def test_without_a_directory_it_is_unavailable(self, world: World, ann: User) -> None:
+    def test_a_look_up_without_a_directory_is_unavailable(self, world: World, ann: User) -> None:
         world.directory.available = False
         ann.says(Who("ben"))
         world.settle()
@@ -194,7 +194,7 @@ class TestWhatWaits:
         ],
         ids=repr,
     )
-    def test_behind_a_message_without_outcome(
+    def test_some_commands_wait_behind_a_message_without_outcome(
         self, command: Command, blocked: bool, draining: bool, ann: User, ben: User
     ) -> None:
         pair(ann, ben)

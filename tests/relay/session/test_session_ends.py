@@ -113,7 +113,7 @@ class TestQuitting:
 
 
 class TestALostConnection:
-    def test_a_person_s_quits(self, world: World, tim: User, ben: User) -> None:
+    def test_a_person_whose_connection_is_lost_quits(self, world: World, tim: User, ben: User) -> None:
         pair(tim, ben)
         tim.says(EndOfStream())
         world.settle()
@@ -121,7 +121,9 @@ class TestALostConnection:
         assert (tim.hears(), tim.closed) == ([], True)
         assert "tim" not in world.records
 
-    def test_a_program_s_is_away_until_its_grace_is_over(self, world: World, ann: User, ben: User) -> None:
+    def test_a_program_whose_connection_is_lost_is_away_until_its_grace_is_over(
+        self, world: World, ann: User, ben: User
+    ) -> None:
         pair(ann, ben)
         ann.says(EndOfStream())
         world.settle()
@@ -135,7 +137,9 @@ class TestALostConnection:
         assert ben.hears() == [Left("Ann", Reason.LOST, CHAT)]
         assert "ann" not in world.records
 
-    def test_a_program_s_does_not_wait_behind_its_messages(self, world: World, ann: User, ben: User) -> None:
+    def test_a_program_whose_connection_is_lost_does_not_wait_behind_its_messages(
+        self, world: World, ann: User, ben: User
+    ) -> None:
         pair(ann, ben)
         ann.says(Say("a", 1), EndOfStream())
         assert ann.session.away

@@ -16,6 +16,7 @@ from relay.session.runtime_interface import Limits
 from relay.session.session import NAMED, TRANSITIONS, IllegalTransition, Session, State, Transition
 from tests.relay.twins import Twins
 from tests.relay.world import World, enter
+from tests.support.rows import each_row
 
 ROOT = Path(relay.__file__).parent
 OWNER = Path(owner.__file__)
@@ -32,7 +33,7 @@ def a_session(state: State) -> Session:
     return session
 
 
-@pytest.mark.parametrize(("transition", "state"), MOVES, ids=lambda member: member.name)
+@each_row(("transition", "state"), MOVES, ids=lambda member: member.name)
 # private: no method makes a transition that the table doesn't have
 def test_a_transition_leads_where_the_table_says_or_is_a_defect_that_changes_nothing(
     transition: Transition, state: State
@@ -115,7 +116,7 @@ def test_nobody_else_assigns_what_belongs_to_a_sessions_state() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("source", "where"),
     [
         ("session.state = 1", "line 1: session.state"),

@@ -56,6 +56,16 @@ def test_one_without_an_end_is_not_waited_for_for_ever(start: bytes, speaks: Spe
     assert look(start + b"x" * HEAD_BYTES + b"\n") is speaks
 
 
+def test_what_cannot_be_a_request_is_kept_as_long_as_a_line_at_most() -> None:
+    """It has no name yet, so nothing else bounds it."""
+    for end in range(100, 110):
+        assert look(b"ann " + b"x" * end, 100) is Speaks.LINES
+    assert look(b"ann " + b"x" * 97, 100) is Speaks.UNKNOWN
+    assert look(b"ann " + b"x" * 97 + b" HTTP/1.1\r\n", 100) is Speaks.LINES
+    assert look(b"GET /" + b"x" * 97 + b" HTTP/1.1\r\n", 100) is Speaks.HTTP
+    assert look(b"GET " + b" " * 97 + b"/ HTTP/1.1\r\n", 100) is Speaks.LINES
+
+
 def test_a_long_first_line_is_read_in_linear_time() -> None:
     """A pattern that looked at each pair of places would take minutes here."""
     for filler in (b" ", b"\t", b" HTTP/1.1", b"a"):

@@ -1,9 +1,11 @@
 """Messages out of a client's frames, and what ends a connection."""
 
+import codecs
 from collections.abc import Sequence
 
 import pytest
 
+from relay.web import frames as module
 from relay.web.frames import CONTROL_BYTES, PING_FRAME, End, MessageFramer, close_frame, control_frame, text_frame
 from tests.support.web import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, heard
 
@@ -72,6 +74,38 @@ class TestMessages:
         """As the library has it, too."""
         data = b"\x81\xfe\x00\x02\0\0\0\0hi" + b"\x81\xff" + bytes(7) + b"\x02" + bytes(4) + b"ho"
         assert fed(data, pieces)[0] == [b"hi", b"ho"]
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Gets an entry for each message that doesn't take the short way."""
+    taken: list[int] = []
+
+    def decoder() -> codecs.IncrementalDecoder:
+        taken.append(1)
+        return codecs.getincrementaldecoder("utf-8")()
+
+    # private: which way a message takes shows in nothing but time
+    monkeypatch.setattr(module, "_decoder", decoder)
+    return taken
+
+
+class TestTheShortWay:
+    """Whole short frames take it wherever they are. It is several times as fast, and floods come in cut reads."""
+
+    @pytest.mark.parametrize("cut", range(1, 33))
+    def test_only_the_frame_that_is_cut_misses_it(self, cut: int, slowly: list[int]) -> None:
+        data, reader = b"".join(frame(b"%10d" % n) for n in range(6)), framer()
+        messages = [*reader.feed(data[:cut]), *reader.feed(data[cut:])]
+        assert messages == [b"%10d" % n for n in range(6)]
+        assert len(slowly) == (1 if cut % 16 else 0)
+
+    @pytest.mark.parametrize("between", [frame(b"?", PING), frame(fin=False) + frame(b"y", CONTINUATION)])
+    def test_what_is_rare_leaves_it_to_those_behind(self, between: bytes, slowly: list[int]) -> None:
+        rare = 0 if between[0] & 0x0F == PING else 1
+        messages = framer().feed(frame(b"a") + between + frame(b"b") + between + frame(b"c") * 2)
+        assert len(messages) == 4 + 2 * rare
+        assert len(slowly) == 2 * rare
 
 
 BROKEN = {

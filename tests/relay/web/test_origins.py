@@ -12,6 +12,8 @@ class TestOrigins:
             ("http://x", "http://x:80", True),
             ("https://x:443", "HTTPS://X", True),
             ("http://[::1]:8080", "http://[::1]:8080", True),
+            ("http://[::1]", "http://[0:0:0::1]:80", True),
+            ("http://x:", "http://x", True),
             ("http://x", "https://x", False),
             ("http://x", "http://x:81", False),
             ("http://x", "http://x.y", False),
@@ -36,6 +38,9 @@ class TestOrigins:
             "http://a@x",
             "http://x:y",
             "http://x:123456",
+            "http://[::1",
+            "http://[1.2.3.4]",
+            "http://[:::1]",
         ],
     )
     def test_what_is_none(self, text: str) -> None:
@@ -55,6 +60,9 @@ class TestOrigins:
         ("127.0.0.1", True),
         ("127.9.9.9", True),
         ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:7f00:1", True),
+        ("::ffff:10.0.0.1", False),
         ("notlocalhost", False),
         ("localhost.evil.example", False),
         ("127.0.0.1.nip.io", False),

@@ -13,7 +13,7 @@ from redis.crc import key_slot
 
 from relay.redis_client.client import Script
 from relay.redis_client.dialing import pack
-from relay.redis_client.reply_parsing import info, text
+from relay.redis_client.reply_to_dict import info, text
 from relay.tools.testbed.process import HOST
 from relay.tools.testbed.topology_setup import PRIMARIES
 from simulator.redis import Cluster, Server

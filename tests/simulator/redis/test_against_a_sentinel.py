@@ -9,7 +9,7 @@ import hiredis
 import pytest
 
 from relay.redis_client.dialing import pack
-from relay.redis_client.reply_parsing import pairs
+from relay.redis_client.reply_to_dict import pairs
 from simulator.redis import Sentinel, Sentinels, Server
 from tests.simulator.redis.dialogue import Client, Clock
 from tests.simulator.redis.sides import RealLine, Sides, alike

@@ -5,7 +5,6 @@ Every step is a pipeline on one of them. Lifetimes are long, or over already, so
 no difference.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from random import Random
@@ -19,12 +18,12 @@ from relay.redis_client.client import Script
 from relay.redis_client.dialing import pack
 from simulator.redis import Server
 from tests.simulator.redis.sides import EXACT, Sides, alike
+from tests.support.examples import EXAMPLES, USUAL, share
 from tests.support.server import RedisServer
 
 LINES = 3
-# The same examples each time; `make fuzz` (EXAMPLES) draws others.
-FUZZ = int(os.environ.get("EXAMPLES", "0"))
-DRAWN = settings(max_examples=max(150, FUZZ), derandomize=not FUZZ)
+# The same examples each time, unless a run has more than usual (`make fuzz`): it draws others.
+DRAWN = settings(max_examples=max(share(150), EXAMPLES), derandomize=EXAMPLES <= USUAL)
 Words: TypeAlias = tuple[str | bytes | int, ...]
 Step: TypeAlias = tuple[int, list[Words]]
 

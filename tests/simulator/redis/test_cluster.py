@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.redis_client.reply_parsing import info, text
+from relay.redis_client.reply_to_dict import info, text
 from relay.redis_client.slot_map import Map, merged, read, redirection
 from simulator.redis import Cluster, Server
 from simulator.redis.slots import SLOTS, slot_of
@@ -209,7 +209,7 @@ class TestFailover:
         world.wait(3)
         assert world.ask(home, "GET", "a") is None
 
-    def test_all_primaries_one_after_another(self, world: World) -> None:
+    def test_all_primaries_are_replaced_one_after_another(self, world: World) -> None:
         for server in world.servers[:3]:
             replica = world.replica_of(server)
             server.kill()

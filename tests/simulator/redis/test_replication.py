@@ -5,7 +5,7 @@ from collections import deque
 import pytest
 
 from relay.redis_client.client import Script
-from relay.redis_client.reply_parsing import info
+from relay.redis_client.reply_to_dict import info
 from simulator.redis import Server
 from simulator.redis.replication import Step
 from tests.simulator.redis.dialogue import Client, Clock, new_server, refusal

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from relay.redis_client.reply_parsing import pairs
+from relay.redis_client.reply_to_dict import pairs
 from simulator.redis import Sentinel, Sentinels, Server
 from tests.simulator.redis.dialogue import Client, Clock, new_server, refusal
 

@@ -64,7 +64,7 @@ def test_a_key_that_has_expired_stays_so_when_the_clock_is_set_back(
 
 
 class TestFaults:
-    def test_killed_without_its_data(self, client: Client, server: Server) -> None:
+    def test_a_server_killed_without_its_data_comes_back_empty(self, client: Client, server: Server) -> None:
         run(client, "take", "lease", 1, 5000, 100_000)
         before = server.run_id
         server.kill()
@@ -77,7 +77,7 @@ class TestFaults:
         assert again.ask("DBSIZE") == 0
         assert refusal(again.ask("EVALSHA", Script("take").sha, 1, "lease", 2, 5000, 100_000)).startswith("NOSCRIPT")
 
-    def test_restarted_from_a_snapshot(self, client: Client, server: Server) -> None:
+    def test_a_server_restarts_from_a_snapshot(self, client: Client, server: Server) -> None:
         client.ask("HSET", "h", "f", "old")
         snapshot = server.snapshot()
         client.ask("HSET", "h", "f", "new", "g", "new")
@@ -107,7 +107,7 @@ class TestFaults:
         server.thaw()
         assert client.raw == late.raw == b"+PONG\r\n"
 
-    def test_paused_for_a_time(self, client: Client, server: Server, clock: Clock) -> None:
+    def test_a_paused_server_answers_later(self, client: Client, server: Server, clock: Clock) -> None:
         server.pause(1.0)
         client.connection.feed(PIPELINE)
         assert client.raw == b""
@@ -115,7 +115,7 @@ class TestFaults:
         server.tick()
         assert client.raw == ANSWERS
 
-    def test_paused_for_writes_only(self, client: Client, server: Server) -> None:
+    def test_a_server_paused_for_writes_answers_reads(self, client: Client, server: Server) -> None:
         other = Client(server)
         server.pause(1.0, writes_only=True)
         client.connection.feed(PIPELINE)
@@ -148,7 +148,7 @@ class TestFaults:
         server.evict([b"a"])
         assert client.ask("EXISTS", "a") == 0
 
-    def test_loading(self, client: Client, server: Server) -> None:
+    def test_a_server_that_loads_says_so(self, client: Client, server: Server) -> None:
         server.set_loading(True)
         assert refusal(client.ask("GET", "a")).startswith("LOADING ")
         assert client.ask("INFO", "persistence").strip().endswith(b"loading:1")

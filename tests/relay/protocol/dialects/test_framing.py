@@ -2,13 +2,13 @@
 
 import tracemalloc
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.protocol.commands_and_events import Malformed
 from relay.protocol.dialects.framing import Framer, LineFramer, RawFramer, TooLong, too_long
 from relay.protocol.errors import Code
+from tests.support.rows import each_row
 
 LONG = TooLong(5, b"12345")
 
@@ -17,7 +17,7 @@ def fed(framer: Framer, *chunks: bytes) -> list[bytes | TooLong]:
     return [line for chunk in chunks for line in framer.feed(chunk)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("chunks", "lines"),
     [
         ([b"one\n"], [b"one"]),
@@ -56,7 +56,7 @@ def test_a_long_line_is_refused_before_it_ends() -> None:
     assert LineFramer(5).feed(b"123456") == [LONG]
 
 
-@pytest.mark.parametrize("cut", [1, 255, 256, 257, 1000, 1001, 1500])
+@each_row("cut", [1, 255, 256, 257, 1000, 1001, 1500])
 def test_the_beginning_of_a_long_line_is_left_however_it_came(cut: int) -> None:
     line = b"".join(b"%03d." % n for n in range(500))
     (long,) = fed(LineFramer(1000), line[:cut], line[cut:], b"\n")
@@ -98,7 +98,7 @@ def test_lines_are_what_splitting_gives(data: bytes) -> None:
     assert LineFramer(5).feed(data)[: len(split)] == long
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("read", "lines"),
     [
         (b"alice", [b"alice"]),

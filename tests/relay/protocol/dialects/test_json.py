@@ -52,9 +52,10 @@ from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.frame_errors import MAX_REF, About, Ref
 from relay.protocol.json_frames import MAX_ID, ClientFrame
 from relay.session.command_handlers import COMMANDS as HANDLED
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "command"),
     [
         (b'{"type":"hello","v":1,"name":"alice"}', Claim("alice")),
@@ -109,32 +110,32 @@ FRAMES: list[tuple[bytes, Command]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "command"), FRAMES)
+@each_row(("line", "command"), FRAMES)
 def test_after_hello_every_frame_is_its_command(line: bytes, command: Command) -> None:
     assert JSON.parse(line, named=True) == command
 
 
-@pytest.mark.parametrize(("line", "command"), FRAMES)
+@each_row(("line", "command"), FRAMES)
 def test_nothing_may_come_before_hello(line: bytes, command: Command) -> None:
     about = About(*(getattr(command, key, None) for key in ("id", "name", "ref")))
     assert JSON.parse(line, named=False) == Malformed(Code.BAD_FRAME, "nothing may come before hello", about)
 
 
-@pytest.mark.parametrize("ref", ["1.5", "true", "[]", "{}", '"' + "r" * (MAX_REF + 1) + '"', str(MAX_ID + 1)])
+@each_row("ref", ["1.5", "true", "[]", "{}", '"' + "r" * (MAX_REF + 1) + '"', str(MAX_ID + 1)])
 def test_a_ref_is_a_short_string_or_an_integer(ref: str) -> None:
     command = JSON.parse(b'{"type":"who","name":"bob","ref":%s}' % ref.encode(), named=True)
     assert isinstance(command, Malformed)
     assert (command.code, command.about) == (Code.BAD_FRAME, About(name="bob"))
 
 
-@pytest.mark.parametrize("ref", ["r" * MAX_REF, "ü" * MAX_REF, MAX_ID, -MAX_ID, 0, ""])
+@each_row("ref", ["r" * MAX_REF, "ü" * MAX_REF, MAX_ID, -MAX_ID, 0, ""])
 def test_a_refusal_echoes_the_ref(ref: Ref) -> None:
     command = JSON.parse(dumps({"type": "who", "ref": ref}).encode(), named=True)
     assert isinstance(command, Malformed)
     assert command.about.ref == ref
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("start", "id", "name", "ref"),
     [
         (b'{"type":"msg","id":7,"text":"xxx', 7, None, None),
@@ -175,8 +176,8 @@ def test_a_second_hello_is_out_of_place_whatever_its_version(version: bytes) -> 
     assert (command.code, command.about) == (Code.BAD_FRAME, About(name="alice"))
 
 
-@pytest.mark.parametrize("named", [True, False])
-@pytest.mark.parametrize(
+@each_row("named", [True, False])
+@each_row(
     ("line", "id", "name"),
     [
         (b"", None, None),
@@ -274,7 +275,7 @@ TOLD: list[tuple[Event, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("event", "line"), TOLD)
+@each_row(("event", "line"), TOLD)
 def test_an_event_is_told_as_the_protocol_shows_it(event: Event, line: bytes) -> None:
     assert JSON.render(event) == line + b"\n"
 

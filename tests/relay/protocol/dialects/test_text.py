@@ -40,12 +40,13 @@ from relay.protocol.dialects import CLASSIC, TEXT, Dialect, LineFramer, RawFrame
 from relay.protocol.dialects.text import TextDialect
 from relay.protocol.errors import Code, Presence, Reason
 from relay.shared_types import LAST_SECOND
+from tests.support.rows import each_row
 
 AT = 1795404840.9  # Mon Nov 23 03:34:00 2026, UTC
 NOT_UTF8 = Malformed(Code.BAD_FRAME, "not valid UTF-8, not sent")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "command"),
     [
         (b"alice", Claim("alice")),
@@ -60,12 +61,12 @@ NOT_UTF8 = Malformed(Code.BAD_FRAME, "not valid UTF-8, not sent")
         (b"\xff", NOT_UTF8),
     ],
 )
-@pytest.mark.parametrize("dialect", [TEXT, CLASSIC])
+@each_row("dialect", [TEXT, CLASSIC])
 def test_the_first_line_is_a_name(dialect: Dialect, line: bytes, command: Command) -> None:
     assert dialect.parse(line, named=False) == command
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "command"),
     [
         (b"hi", Say("hi")),
@@ -86,7 +87,7 @@ def test_the_first_line_is_a_name(dialect: Dialect, line: bytes, command: Comman
         (b"\xed\xa0\x80", NOT_UTF8),
     ],
 )
-@pytest.mark.parametrize("dialect", [TEXT, CLASSIC])
+@each_row("dialect", [TEXT, CLASSIC])
 def test_later_lines_are_calls_and_messages(dialect: Dialect, line: bytes, command: Command) -> None:
     assert dialect.parse(line, named=True) == command
 
@@ -101,8 +102,8 @@ def test_the_words_of_the_commands_are_found() -> None:
     assert {"Quit", "To:"} <= set(WORDS)
 
 
-@pytest.mark.parametrize("line", [*(line.encode() for line in LINES), b"\xff"])
-@pytest.mark.parametrize("dialect", [TEXT, CLASSIC])
+@each_row("line", [*(line.encode() for line in LINES), b"\xff"])
+@each_row("dialect", [TEXT, CLASSIC])
 def test_lines_that_are_taken_at_once_are_messages_and_no_commands(dialect: Dialect, line: bytes) -> None:
     """Otherwise a command would be sent to the partner if it came in one read with a message."""
     command = dialect.parse(line, named=True)
@@ -166,12 +167,12 @@ TOLD: list[tuple[Event, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("event", "told"), TOLD)
+@each_row(("event", "told"), TOLD)
 def test_a_person_is_told_in_whole_lines(event: Event, told: str) -> None:
     assert TEXT.render(event) == (f"{told}\n".encode() if told else b"")
 
 
-@pytest.mark.parametrize(("event", "told"), [case for case in TOLD if not isinstance(case[0], Paired)])
+@each_row(("event", "told"), [case for case in TOLD if not isinstance(case[0], Paired)])
 def test_the_original_client_is_told_in_bare_strings(event: Event, told: str) -> None:
     assert CLASSIC.render(event) == told.encode()
 
@@ -185,7 +186,7 @@ def test_every_event_has_its_words() -> None:
     assert {type(event) for event, _ in TOLD} == set(get_args(Event))
 
 
-@pytest.mark.parametrize("code", Code)
+@each_row("code", Code)
 def test_every_refusal_is_told(code: Code) -> None:
     assert TEXT.render(Refused(code, "m")).endswith(b"\n")
 

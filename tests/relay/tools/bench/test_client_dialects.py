@@ -2,9 +2,8 @@
 
 from collections import Counter
 
-import pytest
-
 from relay.tools.bench.client_dialects import TEXT_BYTES, Heard, Json, Text
+from tests.support.rows import each_row
 
 STAMP = b"0000000000000000042"
 SAID = "@0000000000000000042 hello there, how are you doing today..."
@@ -51,7 +50,7 @@ def test_json_hears_what_is_between_messages() -> None:
     assert heard == Heard(stamps=Counter({STAMP: 2}), last=4, answered=17)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "heard"),
     [
         (b'{"type":"welcome","v":1,"name":"al","token":"t","window":99}', Heard(greeted=True, window=99)),
@@ -74,7 +73,7 @@ def test_text_hears_messages() -> None:
     assert TEXT.read(line + line) == Heard(stamps=Counter({STAMP: 2}))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "heard"),
     [
         (b"OK", Heard(greeted=True)),

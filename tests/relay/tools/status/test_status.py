@@ -14,6 +14,7 @@ from rich.console import Console
 from relay.observe.status_report import Report, decode, encode
 from relay.tools.status import formatting, gather
 from relay.tools.status.gather import Node, Server, Status
+from tests.support.rows import each_row
 
 REPORT = Report("n1", "1.0", 100.0, 3700.0, 5.0, "", 3, 2, 2, 10.5, 9.0, 1, 2048)
 
@@ -47,7 +48,7 @@ def test_a_newer_node_may_say_more_and_an_older_one_less() -> None:
     assert (older.trouble, older.users) == ("", 0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("left", "trouble", "state", "reason", "drawn_as"),
     [
         (3.5, "", "ready", "", "ready"),

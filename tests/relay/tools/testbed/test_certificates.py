@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import ConfigError, StartError
+from relay.configuration.config import ConfigError, StartError
 from relay.tools.testbed import certificates
 from relay.tools.testbed.process import HOST
 

@@ -5,6 +5,7 @@ import pytest
 from relay.tools.torture.checker import ANSWER_SECONDS, LEAST_DELIVERED, RULES, Verdict
 from tests.relay.tools.torture.breaking import BREAKING, tale
 from tests.relay.tools.torture.tale import LEASE, Tale
+from tests.support.rows import each_row
 
 
 def test_a_history_without_a_flaw_breaks_no_rule() -> None:
@@ -15,7 +16,7 @@ def test_a_history_without_a_flaw_breaks_no_rule() -> None:
     assert told.verdict.clean
 
 
-@pytest.mark.parametrize("rule", RULES)
+@each_row("rule", RULES)
 def test_a_rule_is_broken_by_its_history_and_by_no_other(rule: str) -> None:
     told = tale(BREAKING[rule])
     assert told.rules == [rule]

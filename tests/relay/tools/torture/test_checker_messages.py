@@ -1,10 +1,9 @@
 """The checker's rules about messages: lost, doubled, misdelivered, reordered, unreported, and their exceptions."""
 
-import pytest
-
 from relay.tools.torture.history import End, Kind, close, cut, reconnect
 from tests.relay.tools.torture.breaking import lost, misdelivered, tale, unreported
 from tests.relay.tools.torture.tale import GRACE, Tale
+from tests.support.rows import each_row
 
 # --- lost
 
@@ -129,7 +128,7 @@ def test_order_counts_within_one_session_of_the_reader() -> None:
 # --- unreported
 
 
-@pytest.mark.parametrize("end", End)
+@each_row("end", End)
 def test_an_outcome_is_owed_while_the_senders_session_lives_and_before_its_bye(end: End) -> None:
     told = tale(unreported)
     if end is not End.OPEN:

@@ -6,18 +6,19 @@ from relay.tools.torture.checker import AFTERMATH_SECONDS, IMPAIRING
 from relay.tools.torture.history import End, Kind, close, cut, reconnect
 from tests.relay.tools.torture.breaking import forgotten, tale, two_owners
 from tests.relay.tools.torture.tale import GRACE, LEASE, Tale
+from tests.support.rows import each_row
 
 # --- two owners
 
 
-@pytest.mark.parametrize("kind", sorted(IMPAIRING | {"rollback"}))
+@each_row("kind", sorted(IMPAIRING | {"rollback"}))
 def test_a_name_may_be_taken_whose_node_was_kept_from_showing_that_it_lives(kind: str) -> None:
     told = tale(two_owners)
     told.breaks(kind, 5.0, 10.0 - AFTERMATH_SECONDS, node=1)
     assert told.rules == []
 
 
-@pytest.mark.parametrize("kind", ["kill", "term", "deaf", "pubsub", "buffer", "flush", "evict"])
+@each_row("kind", ["kill", "term", "deaf", "pubsub", "buffer", "flush", "evict"])
 def test_no_other_fault_lets_a_connected_owners_name_be_taken(kind: str) -> None:
     told = tale(two_owners)
     told.breaks(kind, 5.0, 15.0, node=1)

@@ -27,6 +27,7 @@ from tests.relay.tools.torture.ann import (
     welcomed,
 )
 from tests.relay.tools.torture.first import First
+from tests.support.rows import each_row
 
 # --- the name
 
@@ -240,9 +241,7 @@ def test_a_program_stops_talking_while_too_much_is_under_way() -> None:
 # --- refusals
 
 
-@pytest.mark.parametrize(
-    "code", [Code.UNAVAILABLE, Code.BUSY, Code.AWAY, Code.NO_SUCH_USER, Code.NOT_PAIRED, Code.SELF_CHAT]
-)
+@each_row("code", [Code.UNAVAILABLE, Code.BUSY, Code.AWAY, Code.NO_SUCH_USER, Code.NOT_PAIRED, Code.SELF_CHAT])
 def test_a_refused_call_says_how_things_are(code: Code) -> None:
     ann, history = welcomed()
     assert ann.call("bob") == b'{"type":"to","name":"bob"}\n'
@@ -252,7 +251,7 @@ def test_a_refused_call_says_how_things_are(code: Code) -> None:
     assert not history.oddities
 
 
-@pytest.mark.parametrize("code", [Code.BAD_FRAME, Code.BAD_VERSION, Code.TOO_LONG, Code.NAME_TAKEN, Code.BAD_TOKEN])
+@each_row("code", [Code.BAD_FRAME, Code.BAD_VERSION, Code.TOO_LONG, Code.NAME_TAKEN, Code.BAD_TOKEN])
 def test_other_refusals_are_odd(code: Code) -> None:
     ann, history = welcomed()
     ann.feed(error(code), 3.0)

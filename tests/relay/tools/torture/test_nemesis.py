@@ -16,7 +16,7 @@ from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.torture import nemesis
 from relay.tools.torture.lab import Lab, Node
 from relay.tools.torture.nemesis import Nemesis
-from relay.tools.torture.plan import ALIVE_SECONDS
+from relay.tools.torture.run_settings import ALIVE_SECONDS
 
 pytestmark = pytest.mark.anyio
 

@@ -4,15 +4,15 @@ import json
 
 from relay.tools.torture import report
 from relay.tools.torture.checker import RULES, Verdict
-from relay.tools.torture.plan import Plan
+from relay.tools.torture.run_settings import RunSettings
 from relay.tools.torture.single_run import Result
 
-PLAN = Plan(seconds=20, seed=7, faults=("kill",))
+SETTINGS = RunSettings(seconds=20, seed=7, faults=("kill",))
 CLEAN = Result(
-    PLAN, Verdict(said=500, delivered=480, unconfirmed={"quit": 5, "left": 12}), {"pause": 1, "kill": 3}, 61, 27.26
+    SETTINGS, Verdict(said=500, delivered=480, unconfirmed={"quit": 5, "left": 12}), {"pause": 1, "kill": 3}, 61, 27.26
 )
 BROKEN = Result(
-    PLAN,
+    SETTINGS,
     Verdict({"lost": [f"ann/0/{n} is lost" for n in range(12)], "memory": ["node 1 grew"]}, 500, 400),
     {},
     60,
@@ -41,7 +41,7 @@ def test_violations_are_counted_and_the_first_are_told() -> None:
 
 
 def test_a_failure_names_the_logs_and_the_command_that_repeats_it() -> None:
-    assert list(report.lines(BROKEN))[-1] == f"not clean; the nodes' logs are in /var/tmp/logs; again: {PLAN.again}"
+    assert list(report.lines(BROKEN))[-1] == f"not clean; the nodes' logs are in /var/tmp/logs; again: {SETTINGS.again}"
 
 
 def test_json_holds_it_all() -> None:
@@ -58,7 +58,7 @@ def test_json_holds_it_all() -> None:
         "faults": {},
         "sessions": 60,
         "seconds": 30.0,
-        "again": PLAN.again,
+        "again": SETTINGS.again,
         "logs": "/var/tmp/logs",
     }
 

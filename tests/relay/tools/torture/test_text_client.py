@@ -6,6 +6,7 @@ from relay.tools.torture.history import End, History, Kind
 from relay.tools.torture.text_client import TextClient
 from relay.tools.torture.user_moves import Move
 from tests.relay.tools.torture.first import First
+from tests.support.rows import each_row
 
 ALONE = b"Nobody is chating with you. Maybe the one talked with you is talking with someone else\n"
 
@@ -97,7 +98,7 @@ def test_a_partner_goes(line: bytes) -> None:
     assert not history.oddities
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         b"the user bob is not exist\n",
