@@ -9,6 +9,7 @@ runs       the runs of the comparison
 web        the relay over WebSocket beside its peers, in turns
 tls        the cost of TLS
 scale      the cost of a user, a message and a node, and a model of more nodes, compared with runs
+usual_case what the usual case of a message saves, by itself: `python -m benchmarks.usual_case`
 charts     SVG charts
 page       docs/benchmarks.md
 webpage    the section about WebSocket

@@ -119,10 +119,19 @@ class Node:
             _limits(config),
             tasks,
             directory=partial(Directory, self._redis_client, self._keys, self._lease),
-            bus=partial(Bus, self._redis_client, self._keys, node_id, lease=self._lease, counts=self._counts),
+            bus=partial(
+                Bus,
+                self._redis_client,
+                self._keys,
+                node_id,
+                lease=self._lease,
+                counts=self._counts,
+                gather=config.gather / 1000,
+            ),
             drain=self._told.set,
             memory=config.memory * MEBIBYTE,
             counts=self._counts,
+            general_way=config.general_way,
             verify_token=self._auth.vouches if self._auth is not None else None,
         )
         self._directory, self._bus, self._control_messages = (

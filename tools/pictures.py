@@ -34,7 +34,7 @@ RECEIVING: Final = (
     ),
     ("session/peer_handlers.py", "receive", "checks chat, fencing token and id, and tells the client, once"),
     ("hub/hub.py", "Hub._deliver", "finds the session by its canonical name"),
-    ("bus/bus.py", "Bus._receive", "accepts the next frame of the stream, and requests missing ones"),
+    ("bus/bus.py", "Bus.received", "accepts the next frame of the stream, and requests missing ones"),
 )
 FILES: Final = {file for file, _, _ in (*SENDING, *RECEIVING)}
 

@@ -19,7 +19,7 @@ from relay.bus.publisher import Publisher
 from relay.bus.reconnect import follow
 from relay.bus.reliable_link import MAIL, MISSING, Frame, Kind, Link
 from relay.bus.subscriber import Subscriber
-from relay.clock import clock
+from relay.clock import clock, clocks
 from relay.logs import Spell
 from relay.metrics import Counts, Limit
 from relay.redis_client.client import RedisClient
@@ -46,7 +46,10 @@ class Bus:
         *,
         lease: NodeLease,
         counts: Counts | None = None,
+        gather: float = 0.0,
     ) -> None:
+        """`gather`: seconds for which messages for a node wait after a frame has left for it, to leave together."""
+        self._gather = gather
         self._redis_client = redis_client
         self._lease = lease
         self._delegate = delegate
@@ -137,7 +140,7 @@ class Bus:
         """Publish the queued messages if that is possible now; otherwise keep them."""
         if not self._dirty and not self._owing:
             return
-        now = clock()
+        now = clocks.lease()
         if self._owing:
             self._pay(now)
         if not self._dirty:
@@ -146,6 +149,8 @@ class Bus:
             self._publishing.held_up = True
             return
         dirty, self._dirty = self._dirty, {}  # a link sends its queued messages once it receives an ack
+        if self._gather:
+            self._hold_back(dirty, now)
         get = self._links.get
         self._publish(
             [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]
@@ -160,13 +165,30 @@ class Bus:
                 self._dirty[node_id] = None
             else:
                 self._owing[node_id] = None
-        if self._owing and not self._resting:
+        if self._owing:
+            self._rest(ACK_PAUSE_SECONDS)
+
+    def _hold_back(self, dirty: dict[str, None], now: float) -> None:
+        """Take nodes out to which a frame left a moment ago: messages for them gather until the pause is over."""
+        due = now
+        for node_id in list(dirty):
+            link = self._links.get(node_id)
+            if link is not None and now - link.flushed < self._gather:
+                del dirty[node_id]
+                self._dirty[node_id] = None
+                due = max(due, link.flushed + self._gather)
+        if self._dirty:
+            self._rest(due - now)
+
+    def _rest(self, seconds: float) -> None:
+        if not self._resting:
             self._resting = True
-            asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._rested)
+            asyncio.get_running_loop().call_later(seconds, self._rested)
 
     def _rested(self) -> None:
         self._resting = False
-        self._delegate.open_tick()
+        if self._owing or self._dirty:  # mostly they have left with other messages
+            self._delegate.open_tick()
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
         """Send one node a control message."""
@@ -202,16 +224,15 @@ class Bus:
         """Handle a frame: the hub gets control frames, and the sender's link the others while the lease holds."""
         if frame.kind is not MAIL and frame.kind > MISSING:
             self._delegate.heed(frame)
-        elif self._lease.standing:
-            self._receive(frame)
-
-    def _receive(self, frame: Frame) -> None:
+            return
+        if not self._lease.standing:
+            return
         link = self._links.get(frame.node_id) or self._open(frame.node_id)
         if link is None:
             return
-        if link.lost(frame):
+        if frame.kind is MISSING and link.lost(frame):
             self._delegate.peer_forgot_us(frame.node_id)
-        link.heard = now = clock()
+        link.heard = now = clocks.lease()
         wanted, replies = link.take(frame, now)
         self._links.touch(frame.node_id)
         if replies:

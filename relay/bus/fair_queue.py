@@ -26,13 +26,13 @@ class FairQueue:
     """A queue of messages, ordered by virtual finish time."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Mail]] = []  # by finish time, then by arrival
+        self.heap: list[tuple[int, int, Mail]] = []  # by finish time, then by arrival; empty without any messages
         self._finish: dict[str, int] = {}  # the finish time of the last message for each recipient
         self._now = 0  # the virtual time: the latest finish time of a message that has left
         self._came = 0
 
     def __bool__(self) -> bool:
-        return bool(self._heap)
+        return bool(self.heap)
 
     def extend(self, mails: Sequence[Mail]) -> None:
         """Add messages."""
@@ -40,16 +40,16 @@ class FairQueue:
         for mail in mails:
             finish[mail.to] = due = max(earliest, finish.get(mail.to, earliest)) + cost(mail)
             self._came += 1
-            heappush(self._heap, (due, self._came, mail))
+            heappush(self.heap, (due, self._came, mail))
 
     def take(self, room: int) -> list[Mail]:
         """Remove and return the next messages; the last one begins within `room` bytes and may end beyond them."""
         taken: list[Mail] = []
-        while self._heap and room > 0:
-            finish, _, mail = heappop(self._heap)
+        while self.heap and room > 0:
+            finish, _, mail = heappop(self.heap)
             self._now = max(self._now, finish)
             taken.append(mail)
             room -= cost(mail)
-        if not self._heap:
+        if not self.heap:
             self._finish.clear()
         return taken

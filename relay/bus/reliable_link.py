@@ -45,8 +45,9 @@ FRAME_BYTES: Final = 64 * 1024
 FLIGHT_BYTES: Final = 256 * 1024
 # The number of unacknowledged bytes from which an acknowledgement doesn't wait, so that the sender doesn't stall.
 ACK_BYTES: Final = 64 * 1024
-# Up to this number, messages are packed before their size is checked: they mostly fit, and a check costs more.
-FEW: Final = 32
+# Up to this number, messages are packed before their size is checked: they mostly fit, and to count the bytes of each
+# costs more than to pack it.
+FEW: Final = 128
 
 
 class Kind(IntEnum):
@@ -157,7 +158,7 @@ class Link:
     @property
     def waiting(self) -> bool:
         """Whether messages are queued."""
-        return bool(self.outbox or self._fair_queue)
+        return bool(self.outbox or self._fair_queue.heap)
 
     @property
     def full(self) -> bool:
@@ -171,7 +172,7 @@ class Link:
 
     def flush(self, now: float) -> list[bytes]:
         """Return frames for the queued messages, up to the limit of bytes under way."""
-        if self._fair_queue:
+        if self._fair_queue.heap:
             return self._catch_up(now)
         frames, outbox, start = [], self.outbox, 0
         while start < len(outbox) and self._flight < FLIGHT_BYTES:
@@ -187,7 +188,7 @@ class Link:
         """Return frames for messages that have waited, in fair order, so that nobody waits for the floods of others."""
         self._fair_queue.extend(self.outbox)
         self.outbox, frames = [], []
-        while self._fair_queue and self._flight < FLIGHT_BYTES:
+        while self._fair_queue.heap and self._flight < FLIGHT_BYTES:
             mail = self._fair_queue.take(FRAME_BYTES)
             frames.append(self._send(encode(mail), len(mail), now))
         return frames
@@ -203,13 +204,18 @@ class Link:
 
     def _pack(self, sent: _Sent) -> bytes:
         self._pending_acks = self._pending_ack_bytes = 0
-        return pack(
-            MAIL, self._node_id, self._stream, sent.number, ack_stream=self._their_stream, ack=self._got, body=sent.body
+        header = _HEADER.pack(
+            VERSION, MAIL, self._node_id.encode(), self._stream, sent.number, self._their_stream, self._got
         )
+        return header + sent.body
 
     def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:
         """Handle a frame of this link. Return whether to deliver its body, and frames to send back."""
-        replies = self._acknowledged(frame, now)
+        replies: list[bytes] = []
+        if frame.ack_stream == self._stream:
+            self._acknowledged(frame.ack)
+            if frame.kind is MISSING:
+                replies = self.retransmit(now)
         if frame.kind is not MAIL:
             return False, replies
         if frame.stream != self._their_stream:
@@ -231,15 +237,13 @@ class Link:
             replies.append(self._answer(MISSING))
         return False, replies
 
-    def _acknowledged(self, frame: Frame, now: float) -> list[bytes]:
-        if frame.ack_stream != self._stream:
-            return []
-        ack, sent = frame.ack, self._sent
+    def _acknowledged(self, ack: int) -> None:
+        """Forget our frames up to the number `ack`, which the other node has."""
+        sent = self._sent
         self._acked = max(self._acked, min(ack, self._number))
         while sent and sent[0].number <= ack:
             self._flight -= len(sent.popleft().body)
             self._rto = RESEND_SECONDS
-        return self.retransmit(now) if frame.kind is MISSING else []
 
     def lost(self, frame: Frame) -> bool:
         """Return whether the frame shows that the other node forgot our stream. If so, begin a new, empty one.

@@ -39,6 +39,8 @@ WINDOW: Final = (1, 65_536)
 WINDOW_BYTES: Final = (1024, 1024 * 1024 * 1024)
 # With more, tokens would stay valid long after their expiry.
 LEEWAY_SECONDS: Final = (0.0, 300.0)
+# More would be felt in each message. The bound catches a wrong unit.
+GATHER_MILLISECONDS: Final = (0.0, 100.0)
 # The upper bounds only catch a wrong unit.
 CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
@@ -162,6 +164,8 @@ class Config:
     page: bool = False  # serve the chat page
     origin: tuple[str, ...] = ()  # of pages that may talk to the node, besides its own; `*`: any
     trusted_proxy: tuple[str, ...] = ()  # networks of proxies whose X-Forwarded-For counts
+    gather: float = 0.0  # milliseconds for which frames to a node gather after one has left
+    general_way: bool = False  # handle every message in the general way, to compare it with the usual case
     siblings: tuple[int, ...] = ()  # ports of the nodes that were started with this one, for its page
     share_ports: bool = False  # whether to share the ports for clients with other workers (SO_REUSEPORT)
 
@@ -181,6 +185,7 @@ class Config:
         check_range("--window", self.window, WINDOW, "messages")
         check_range("--window-bytes", self.window_bytes, WINDOW_BYTES, "bytes")
         check_range("--name-time", self.name_time, NAME_SECONDS, "seconds")
+        check_range("--gather", self.gather, GATHER_MILLISECONDS, "milliseconds")
         check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
         check_range("--max-connections", self.max_connections, CONNECTIONS, "")
         check_range("--max-connections-per-address", self.max_connections_per_address, CONNECTIONS, "")

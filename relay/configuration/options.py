@@ -92,6 +92,15 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "MIB",
         "Memory in MiB for messages in flight, for all clients of a node together. Senders wait while it is short.",
     ),
+    "gather": (
+        "MILLISECONDS",
+        "Milliseconds for which messages for another node gather after some have left for it. Messages cost less then, "
+        "and take so much longer on a busy node.",
+    ),
+    "general_way": (
+        "",
+        "Handle every message in the general way, so that its cost and results can be compared with the usual case.",
+    ),
     "log_format": ("FORMAT", "Format of the log: console, or json (one object a line)."),
     "log_level": (
         "LEVEL",
@@ -99,6 +108,7 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "The addresses of a node are always logged.",
     ),
 }
+_UNCOMMON: Final = frozenset({"general_way"})  # options that `--help` doesn't show
 _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # those that aren't named after their option
 # Options of single commands that may also come from a variable or the file.
 _OWN: Final[dict[str, Any]] = {"workers": int, "nodes": int}
@@ -151,7 +161,8 @@ def _parameters() -> dict[str, inspect.Parameter]:
         # A boolean option has no form for off, as that is the default.
         flags = (f"--{name.replace('_', '-')}",) if types[name] is bool else ()
         variable = _VARIABLES.get(name, f"{settings_file.PREFIX}{name.upper()}")
-        told = _ANNOTATED[types[name], typer.Option(*flags, envvar=variable, metavar=metavar or None, help=text)]
+        shown = typer.Option(*flags, envvar=variable, metavar=metavar or None, help=text, hidden=name in _UNCOMMON)
+        told = _ANNOTATED[types[name], shown]
         # Each node makes up its own name.
         default = "" if name == "name" else getattr(defaults, name, None)
         default = list(default) if isinstance(default, tuple) else default

@@ -31,7 +31,7 @@ from relay.metrics import Counts, Limit
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
-from relay.session import peer_handlers
+from relay.session import peer_handlers, usual_case
 from relay.session.client_connection_interface import ClientConnection
 from relay.session.drain import dismiss
 from relay.session.memory_budget import MemoryBudget
@@ -73,13 +73,14 @@ class Hub:
         drain: Callable[[], None],
         memory: int = DEFAULT_MEMORY,
         counts: Counts | None = None,
+        general_way: bool = False,
         verify_token: Callable[[str, str | None], bool] | None = None,
     ) -> None:
         """Create the hub. An event loop must be running.
 
         `directory` and `bus` create those parts for the hub, and call it only once they are used. `drain()` is called
         when the node is told to stop. `verify_token(name, token)` returns whether the token proves the right to the
-        name; without it no name needs a proof.
+        name; without it no name needs a proof. With `general_way` no message takes the usual case.
         """
         self.node_id = node_id
         self.node = node
@@ -88,6 +89,7 @@ class Hub:
         self.verify_token, self.authenticates = verify_token, verify_token is not None
         self.sessions: dict[str, Session] = {}  # by canonical name
         self.partner_node_counts = PartnerNodeCounts()
+        self.usual_case = not general_way  # whether clients and peer messages may take `relay.session.usual_case`
         self.lines_held = False  # clients' lines wait until it is known which names this node still owns
         # Clients that may hold memory. Quiet ones aren't in it, so they aren't checked.
         self.memory_holders: dict[ClientConnection, None] = {}
@@ -140,9 +142,12 @@ class Hub:
                 if session is None or not session.named:
                     peer_handlers.undeliverable(self, mail)
                     continue
-                peer_handlers.receive(session, mail)
+                kind = type(mail)
+                usual = usual_case.MAIL.get(kind) if self.usual_case else None
+                if usual is None or not usual(session, mail):
+                    peer_handlers.receive(session, mail)
                 client = session.client
-                if client is not None and (client.lines or type(mail) is not Ack):
+                if client is not None and (client.lines or kind is not Ack):
                     self._tick.dirty[client] = None
             except Exception:
                 log_defect()

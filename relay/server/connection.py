@@ -14,11 +14,12 @@ from relay.hub.hub import Hub
 from relay.hub.rate_limit import NOWHERE, ClientSource, RateLimiter
 from relay.metrics import Limit
 from relay.net import tcp_health
-from relay.protocol.commands_and_events import Command, EndOfStream, Say
+from relay.protocol.commands_and_events import Acknowledge, Command, EndOfStream, Say
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, Line, LineFramer, RawFramer, choose
 from relay.protocol.errors import Code, Ending
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES, ReadGate
 from relay.server.write_buffer import WriteBuffer
+from relay.session import usual_case
 from relay.session.memory_budget import LINE_BYTES, MESSAGE_BYTES, PLENTY, SHORT_READ_BYTES
 from relay.session.session import Session, State
 from relay.web.dialect import WEB
@@ -184,6 +185,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._named is not self.session.named:
             self._adjust_line_limit()
         lines = self._framer.feed(data)
+        if len(lines) == 1 and nbytes < SHORT_READ_BYTES and hub.usual_case and self._handled(lines[0]):
+            if self.rate_limiter.spend(1, nbytes):
+                self.read_gate.slow_down(self)
+            hub.memory_holders[self] = None
+            return
         if self.lines:  # this is `_take` without the call, because most messages arrive alone
             self.lines.extend(lines)
         elif lines:
@@ -199,6 +205,31 @@ class Connection(asyncio.BufferedProtocol):
         if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
         hub.memory_holders[self] = None
+
+    def _handled(self, line: Line) -> bool:
+        """Handle a line that came alone, if it is a usual one and has to wait for nothing. See `pump` and `usual_case`.
+
+        Returns False, and has changed nothing, if anything is unusual.
+        """
+        session, hub, gate = self.session, self._hub, self.read_gate
+        if self.lines or self._before or type(line) is not bytes or not session.named or session.client is not self:
+            return False
+        if self._overdue or gate.paused or gate.resting_in == hub.loop_iteration or hub.lines_held:
+            return False
+        if self.write_buffer.size > REPLY_BYTES or not hub.lines_left:
+            return False
+        share = TURN_LINES if self._share_of != hub.loop_iteration else self._share
+        assert self._dialect is not None
+        command = self._dialect.parse(line, True)
+        if type(command) is Say:
+            usual = share > 0 and usual_case.say(session, command)
+        else:
+            usual = share > 0 and type(command) is Acknowledge and usual_case.acknowledge(session, command)
+        if not usual:
+            return False
+        self._share_of, self._share = hub.loop_iteration, share - 1
+        hub.lines_left -= 1
+        return True
 
     def _begin(self, data: bytes) -> bytes:
         """Choose the dialect, or hand over a client that speaks HTTP. Returns the bytes that can be handled now."""

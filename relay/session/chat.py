@@ -32,11 +32,11 @@ class _Span(Struct, gc=False):
 class Outcomes:
     """The outcomes of ids: those acknowledged with their chat, and those reported unconfirmed with the reason."""
 
-    __slots__ = ("_past", "_spans", "_times")
+    __slots__ = ("_past", "_times", "spans")
 
     def __init__(self) -> None:
         # An empty deque and an empty OrderedDict would cost every idle client 0.7 KB.
-        self._spans: list[_Span] = []
+        self.spans: list[_Span] = []
         self._past: dict[str, Reason] | None = None
         self._times: RecentMessageTimes | None = None
 
@@ -56,7 +56,7 @@ class Outcomes:
 
         Adjacent acknowledged spans of a chat are merged.
         """
-        spans = self._spans
+        spans = self.spans
         if reason is None and spans:
             span = spans[-1]
             if span.last + 1 == first and span.reason is None and span.chat == chat:
@@ -68,7 +68,7 @@ class Outcomes:
 
     def of(self, id: int) -> tuple[str | None, Reason | None]:
         """Return the chat and the outcome of an id. A forgotten one counts as lost: it may or may not have arrived."""
-        for span in reversed(self._spans):
+        for span in reversed(self.spans):
             if span.first <= id <= span.last:
                 return span.chat, span.reason
         return None, Reason.LOST
@@ -91,9 +91,6 @@ class Chat:
     """A chat that was announced to this side, or is about to be."""
 
     __slots__ = (
-        "_generation",
-        "_out",
-        "_run",
         "absences",
         "away",
         "confirmed",
@@ -102,10 +99,13 @@ class Chat:
         "gap",
         "half_closed",
         "id",
+        "open_generation",
+        "open_text",
         "partner",
         "paused",
         "received",
         "retold",
+        "sent",
         "times",
         "unacked",
     )
@@ -125,9 +125,9 @@ class Chat:
         self.flow_unreported = 0  # bytes told to a client that sends its own acks, and not yet reported by a FlowAck
         self.flow_acked = 0  # highest id that the partner's kernel has taken, as its last FlowAck said
         self.paused = False  # messages wait in the window, because the partner doesn't read
-        self._out = 0  # highest id sent in this chat
-        self._run: Text | None = None  # the peer message of this tick that further messages can be added to
-        self._generation = -1  # the flush generation of `_run`
+        self.sent = 0  # highest id that has left for the partner
+        self.open_text: Text | None = None  # the peer message of this tick that further messages can be added to
+        self.open_generation = -1  # the flush generation of `open_text`
 
     def say(self, id: int, text: str, fencing_token: int, at: float, generation: int) -> Text | None:
         """Put a message under way. `generation` is the flush generation.
@@ -138,13 +138,13 @@ class Chat:
         unacked.add_one(id, text, at)
         if (self.away or unacked.bytes > FLIGHT_BYTES) and not self._may_leave():
             return None
-        run = self._run
-        if run is not None and self._generation == generation and id == run.id + len(run.texts) and at == run.at:
+        run = self.open_text
+        if run is not None and self.open_generation == generation and id == run.id + len(run.texts) and at == run.at:
             run.texts.append(text)
-            self._out = id
+            self.sent = id
             return None
-        run = Text(self.partner.canonical_name, self.id, fencing_token, id, self._out, at=at, texts=[text])
-        self._run, self._generation, self._out = run, generation, id
+        run = Text(self.partner.canonical_name, self.id, fencing_token, id, self.sent, at=at, texts=[text])
+        self.open_text, self.open_generation, self.sent = run, generation, id
         return run
 
     def say_on(self, id: int, texts: list[str], at: float, generation: int) -> bool:
@@ -153,8 +153,8 @@ class Chat:
         They are added to the previous message's peer message all at once. One by one they would cost three times as
         much.
         """
-        run, unacked = self._run, self.unacked
-        if run is None or self._generation != generation or id != run.id + len(run.texts) or at != run.at:
+        run, unacked = self.open_text, self.unacked
+        if run is None or self.open_generation != generation or id != run.id + len(run.texts) or at != run.at:
             return False
         if self.paused or self.away:
             return False
@@ -162,38 +162,33 @@ class Chat:
             return False
         unacked.add(id, texts, at)
         run.texts += texts
-        self._out += len(texts)
+        self.sent += len(texts)
         return True
 
     def _may_leave(self) -> bool:
         """Return whether the message that was just added may leave now, and set `paused` if it may not."""
         if not self.paused:
-            self.paused = self.away or self.unacked.between(self.flow_acked, self._out) >= FLIGHT_BYTES
+            self.paused = self.away or self.unacked.between(self.flow_acked, self.sent) >= FLIGHT_BYTES
         return not self.paused
 
     def go_on(self, fencing_token: int) -> list[Text]:
         """Return peer messages with the waiting texts for which there is room now."""
         leaving, self.paused = self.unacked.next(
-            self._out, FLIGHT_BYTES - self.unacked.between(self.flow_acked, self._out)
+            self.sent, FLIGHT_BYTES - self.unacked.between(self.flow_acked, self.sent)
         )
         mails: list[Text] = []
         for id, text, at in leaving:
-            if not mails or id != self._out + 1 or at != mails[-1].at:
-                mails.append(Text(self.partner.canonical_name, self.id, fencing_token, id, self._out, at=at, texts=[]))
+            if not mails or id != self.sent + 1 or at != mails[-1].at:
+                mails.append(Text(self.partner.canonical_name, self.id, fencing_token, id, self.sent, at=at, texts=[]))
             mails[-1].texts.append(text)
-            self._out = id
-        self._run = None
+            self.sent = id
+        self.open_text = None
         return mails
-
-    @property
-    def sent(self) -> int:
-        """The highest id that has left for the partner."""
-        return self._out
 
     def retransmit(self, fencing_token: int) -> list[Text]:
         """Return peer messages with all unacknowledged texts, from the first on, because the partner may lack them."""
         if self.unacked:
-            self._out = self.flow_acked = 0
+            self.sent = self.flow_acked = 0
         return self.go_on(fencing_token)
 
     def receive(self, mail: Text) -> list[str] | None:
@@ -220,6 +215,11 @@ class Chat:
             return None
         self.confirmed = upto
         # Mostly the partner's node knows the time, so the call of `ack` is saved for each message.
+        return self.ack() if upto <= self.retold else Ack(self.partner.canonical_name, self.id, upto)
+
+    def confirm_all(self) -> Ack:
+        """Acknowledge all of the partner's messages, some of which weren't acknowledged before."""
+        self.confirmed = upto = self.received
         return self.ack() if upto <= self.retold else Ack(self.partner.canonical_name, self.id, upto)
 
     def ack(self) -> Ack:

@@ -21,14 +21,20 @@ class RecentMessageTimes:
         self._at = array("d")  # the times of the ids just before `_next`, without a gap
         self._next = 1
 
+    def note_next(self, id: int, count: int, at: float) -> bool:
+        """Do as `note` if these are the next ids and there is room for them; if not, return False and do nothing."""
+        if id != self._next or len(self._at) + count > TIMES_KEPT + TIMES_SPARE:
+            return False
+        if count == 1:
+            self._at.append(at)
+        else:
+            self._at.extend(array("d", (at,)) * count)  # twice as fast as a list, for a run of 16
+        self._next = id + count
+        return True
+
     def note(self, id: int, count: int, at: float) -> bool:
         """Note that `count` messages from this id on were said at `at`. Returns False if one of the ids isn't new."""
-        if id == self._next and len(self._at) + count <= TIMES_KEPT + TIMES_SPARE:  # true of most messages
-            if count == 1:
-                self._at.append(at)
-            else:
-                self._at.extend(array("d", (at,)) * count)  # twice as fast as a list, for a run of 16
-            self._next = id + count
+        if self.note_next(id, count, at):  # true of most messages
             return True
         fresh = id >= self._next
         if not fresh:

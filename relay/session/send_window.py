@@ -21,14 +21,14 @@ ROUNDING: Final = 1e-6
 class SendWindow:
     """Numbers a client's messages. Ids rise by one from 1 through the session, across chats; each gets one outcome."""
 
-    __slots__ = ("_full", "_next", "_seen", "_session", "_unsure", "outcomes")
+    __slots__ = ("_session", "full_id", "next_id", "outcomes", "seen", "unsure")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        self._next = 1  # the id of the next new message
-        self._seen = 0  # the highest id that came; after a resume, ids between it and `_next` may come again
-        self._unsure = False  # the client sent messages on another node, and it isn't known up to which id
-        self._full = 0  # the id that was refused by a full window: higher ids are refused until it comes; 0: none
+        self.next_id = 1  # the id of the next new message
+        self.seen = 0  # the highest id that came; after a resume, ids between it and `next_id` may come again
+        self.unsure = False  # the client sent messages on another node, and it isn't known up to which id
+        self.full_id = 0  # the id that was refused by a full window: higher ids are refused until it comes; 0: none
         self.outcomes = Outcomes()
 
     def let_go(self) -> None:
@@ -39,13 +39,13 @@ class SendWindow:
         """Put a message under way to the partner, or tell the client why not. Without an id it gets the next one."""
         session, id = self._session, command.id
         chat = session.chat
-        if id is not None and id <= self._seen:
+        if id is not None and id <= self.seen:
             self._said_again(id, command)
         elif chat is None and command.chat is None:
             session.refuse(Code.NOT_PAIRED, id=id)
-        elif id is not None and 0 < self._full < id:
+        elif id is not None and 0 < self.full_id < id:
             session.refuse(Code.WINDOW_FULL, id=id)
-        elif id is not None and id > self._next and not self._unsure:
+        elif id is not None and id > self.next_id and not self.unsure:
             self._out_of_order(id)
         elif chat is None or (command.chat is not None and command.chat != chat.id):
             self._not_sent(command, command.chat or "", self.outcomes.why(command.chat or ""))
@@ -53,7 +53,7 @@ class SendWindow:
             self._not_sent(command, chat.id, Reason.QUIT)
         elif session.acks and self.full(chat.unacked, size(command.text)):
             session.runtime.counts.hit(Limit.WINDOW)
-            self._full = id or 0
+            self.full_id = id or 0
             session.refuse(Code.WINDOW_FULL, id=id)
         else:
             self._put_under_way(chat, id, command.text)
@@ -67,7 +67,7 @@ class SendWindow:
         session, chat = self._session, self._session.chat
         if chat is None or chat.half_closed or said.chat not in (None, chat.id) or session.runtime.allowance < PLENTY:
             return 0
-        if said.id is not None and not said.id == self._seen == self._next - 1:
+        if said.id is not None and not said.id == self.seen == self.next_id - 1:
             return 0
         return session.runtime.limits.window - chat.unacked.count
 
@@ -81,10 +81,10 @@ class SendWindow:
         """Put messages under way for which there is `room`, with the effect of one `say` for each."""
         runtime, chat = self._session.runtime, self._session.chat
         assert chat is not None
-        if chat.say_on(self._next, texts, runtime.now, runtime.flush_generation):
+        if chat.say_on(self.next_id, texts, runtime.now, runtime.flush_generation):
             runtime.counts.accepted += len(texts)
-            self._seen += len(texts)
-            self._next = self._seen + 1
+            self.seen += len(texts)
+            self.next_id = self.seen + 1
             return
         for text in texts:
             self._put_under_way(chat, None, text)
@@ -94,7 +94,7 @@ class SendWindow:
         runtime = session.runtime
         runtime.counts.accepted += 1
         # A message that was already sent on another node keeps its time from there.
-        at = runtime.now if id is None or id >= self._next else self.outcomes.when(id) or runtime.now
+        at = runtime.now if id is None or id >= self.next_id else self.outcomes.when(id) or runtime.now
         mail = chat.say(self._assign_id(id), text, session.fencing_token, at, runtime.flush_generation)
         if mail is not None:
             runtime.post(chat.partner.node_id, mail)
@@ -117,15 +117,15 @@ class SendWindow:
             self._out_of_order(id)
 
     def _out_of_order(self, id: int) -> None:
-        refusal = Refused(Code.BAD_ORDER, MESSAGES[Code.BAD_ORDER], id=id, expected=self._next)
+        refusal = Refused(Code.BAD_ORDER, MESSAGES[Code.BAD_ORDER], id=id, expected=self.next_id)
         self._session.runtime.tell(self._session, refusal)
 
     def _assign_id(self, id: int | None) -> int:
         """Give a new message its id, and return that."""
-        self._seen = id = self._next if id is None else id
-        if id >= self._next:
-            self._next = id + 1
-        self._unsure, self._full = False, 0
+        self.seen = id = self.next_id if id is None else id
+        if id >= self.next_id:
+            self.next_id = id + 1
+        self.unsure, self.full_id = False, 0
         return id
 
     def _not_sent(self, command: Say, chat: str, reason: Reason) -> None:
@@ -134,22 +134,22 @@ class SendWindow:
 
     def inherited(self) -> None:
         """Note that the session comes from another node, and only that node knew how far its ids went."""
-        self._unsure = True
+        self.unsure = True
 
     def resume(self, sent: int | None) -> None:
         """Note that the client resumes and has used ids up to `sent`. New ids go on from there; unseen ones may come.
 
         None means that the client doesn't say. If nobody else knows either, the first id that comes is accepted.
         """
-        self._full = 0
+        self.full_id = 0
         if sent is not None:
-            self._next, self._unsure = max(self._next, sent + 1), False
+            self.next_id, self.unsure = max(self.next_id, sent + 1), False
 
     def known(self, chat: Chat, last: int) -> None:
         """Note that the partner has everything up to `last`, including messages that another node sent."""
-        if last > self._seen:
-            self.outcomes.record(self._seen + 1, last, chat.id, None)
-            self._seen, self._next, self._unsure = last, max(self._next, last + 1), False
+        if last > self.seen:
+            self.outcomes.record(self.seen + 1, last, chat.id, None)
+            self.seen, self.next_id, self.unsure = last, max(self.next_id, last + 1), False
 
     def full(self, unacked: UnackedMessages, more: int) -> bool:
         """Return whether a message of `more` bytes has to wait. An empty window takes one of any length."""
@@ -165,7 +165,7 @@ class SendWindow:
         """Handle the partner's ack: it has everything up to `id`. `at` is when it was told that `id` was said."""
         taken = chat.unacked.pop_upto(id)
         if not taken:
-            if self._seen < id < self._next:  # sent by a node that is gone; the client needn't send it again
+            if self.seen < id < self.next_id:  # sent by a node that is gone; the client needn't send it again
                 self.known(chat, id)
                 self._session.runtime.tell(self._session, Acked(id, chat.id, at or self.outcomes.when(id)))
             return
@@ -194,7 +194,7 @@ class SendWindow:
 
     def close(self, chat: Chat, reason: Reason, last: int) -> None:
         """Give all ids an outcome at the end of a chat: up to `last` acknowledged, the others unconfirmed."""
-        self._full = 0
+        self.full_id = 0
         self.acked(chat, last)
         for first, texts in joined(chat.unacked.pop_all()):
             self._report(first, texts, chat.id, reason)

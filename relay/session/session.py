@@ -95,6 +95,7 @@ TRANSITIONS: Final[Mapping[Transition, Mapping[State, State]]] = {
 NAMED: Final = frozenset({State.ACTIVE, State.RESUMING, State.AWAY})
 
 # Each message needs these, and on Python 3.11 a look-up of an enum's member costs ten times that of a global.
+ACTIVE: Final = State.ACTIVE
 RESUMING: Final = State.RESUMING
 AWAY: Final = State.AWAY
 _ENDED: Final = State.ENDED
@@ -522,8 +523,8 @@ class Session:
         if chat is None:
             return
         if not self.acks:
-            if chat.received > chat.confirmed and (ack := chat.confirm(chat.received)):
-                self.runtime.post(chat.partner.node_id, ack)
+            if chat.received > chat.confirmed:
+                self.runtime.post(chat.partner.node_id, chat.confirm_all())
         elif chat.flow_unreported >= FLIGHT_BYTES // 2:
             chat.flow_unreported = 0
             self.runtime.post(chat.partner.node_id, FlowAck(chat.partner.canonical_name, chat.id, chat.received))

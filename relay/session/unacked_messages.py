@@ -35,17 +35,12 @@ class Run(Struct, gc=False):
 class UnackedMessages:
     """The messages that have no acknowledgement yet, in the order of their ids. The caller enforces the bounds."""
 
-    __slots__ = ("_runs", "bytes", "count")
+    __slots__ = ("bytes", "count", "runs")
 
     def __init__(self) -> None:
-        self._runs: list[Run] = []  # a list, because an empty deque would cost 0.7 KB; there are few runs
+        self.runs: list[Run] = []  # a list, because an empty deque would cost 0.7 KB; there are few runs
         self.bytes = 0
         self.count = 0  # messages
-
-    @property
-    def runs(self) -> Iterable[Run]:
-        """All runs, in the order of their ids."""
-        return self._runs
 
     def __len__(self) -> int:
         return self.count
@@ -54,14 +49,14 @@ class UnackedMessages:
         return ((id, text) for id, text, _ in self._messages())
 
     def _messages(self) -> Iterator[tuple[int, str, float]]:
-        for run in self._runs:
+        for run in self.runs:
             for id, text in enumerate(run.texts, run.id):
                 yield id, text, run.at
 
     def add_one(self, id: int, text: str, at: float) -> None:
         """Add one message, as `add` would but faster."""
         n = len(text) if text.isascii() else len(text.encode())
-        runs = self._runs
+        runs = self.runs
         if runs and (run := runs[-1]).at == at and id == run.id + len(run.texts):
             run.texts.append(text)
             run.bytes += n
@@ -73,7 +68,7 @@ class UnackedMessages:
     def add(self, id: int, texts: list[str], at: float) -> None:
         """Add messages with consecutive ids from `id` on, said at the Unix time `at`."""
         n = size(texts[0]) if len(texts) == 1 else size("".join(texts))
-        runs = self._runs
+        runs = self.runs
         if runs and runs[-1].at == at and id == (run := runs[-1]).id + len(run.texts):
             run.texts += texts
             run.bytes += n
@@ -84,13 +79,13 @@ class UnackedMessages:
 
     def find(self, id: int) -> str | None:
         """Return the text of this id, or None if the window doesn't hold it."""
-        return next((run.texts[id - run.id] for run in self._runs if run.id <= id <= run.last), None)
+        return next((run.texts[id - run.id] for run in self.runs if run.id <= id <= run.last), None)
 
     def pop_upto(self, upto: int) -> list[Run]:
         """Remove and return the messages up to the id `upto`."""
-        runs = self._runs
+        runs = self.runs
         if runs and (run := runs[-1]).id + len(run.texts) <= upto + 1:  # mostly this is everything
-            self._runs, self.bytes, self.count = [], 0, 0
+            self.runs, self.bytes, self.count = [], 0, 0
             return runs
         taken: list[Run] = []
         for run in runs:
@@ -109,7 +104,7 @@ class UnackedMessages:
     def between(self, after: int, upto: int) -> int:
         """Return the bytes of the messages with ids above `after`, up to `upto`."""
         total = 0
-        for run in self._runs:
+        for run in self.runs:
             if after < run.id and run.last <= upto:
                 total += run.bytes
             elif after < run.last and run.id <= upto:
@@ -129,7 +124,7 @@ class UnackedMessages:
 
     def pop_all(self) -> list[Run]:
         """Remove and return all messages."""
-        return self.pop_upto(self._runs[-1].last) if self._runs else []
+        return self.pop_upto(self.runs[-1].last) if self.runs else []
 
 
 def joined(runs: Iterable[Run]) -> Iterator[tuple[int, list[str]]]:

@@ -85,7 +85,7 @@ class Lease:
 class Desk:
     """A bus with both its connections and its delegate. `heard` has the frames and peer messages that it passed on."""
 
-    def __init__(self, *, lease_seconds: float = LEASE) -> None:
+    def __init__(self, *, lease_seconds: float = LEASE, gather: float = 0.0) -> None:
         self.lease = Lease(lease_seconds)
         self.forgetful: list[str] = []  # nodes that had forgotten this one
         self.begun = 0  # the number of times when the bus asked for a tick
@@ -99,6 +99,7 @@ class Desk:
             self,
             lease=self.lease,
             counts=self.counts,
+            gather=gather,
         )
         self.publisher, self.receiver = Publisher(), Receiver()
         # private: a bus makes its connections itself. Its parts are reached here, and in no other place.

@@ -52,6 +52,11 @@ class Twins:
         self.wires.append(Wire(self._nodes[node], classic=classic, max_line=self._max_line))
         return self.wires[-1]
 
+    def take_the_usual_case(self, usual: bool) -> None:
+        """Let messages take the usual case from now on, or the general way only."""
+        for node in self._nodes:
+            node.usual_case = usual
+
     async def settle(self) -> None:
         """Let everything happen that follows from the input so far."""
         quiet = 0

@@ -1,7 +1,9 @@
 """The times at which messages leave a node: those of one tick in one frame, and acknowledgements not too often."""
 
+import asyncio
 import time
 
+import anyio
 import pytest
 
 from relay.bus import bus as bus_module
@@ -11,6 +13,7 @@ from relay.metrics import Counts
 from relay.session.peer_messages import Ack, Text, encode
 from tests.relay.bus_desk import OTHER, THERE, Desk
 from tests.relay.desk import until
+from tests.support.stepped_loop import SteppedLoop
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +48,17 @@ class TestAcknowledgements:
         assert desk.turn(ACKS[1]) == []
         assert desk.turn(TEXT) == [[ACKS[1], TEXT]]
 
+    async def test_the_pause_ends_in_no_tick_when_none_wait_any_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.01)
+        desk, over = Desk(), anyio.Event()
+        desk.turn(ACKS[0])
+        desk.turn(ACKS[1])
+        desk.turn(TEXT)
+        # Timers ring in the order of their times, and this one is the later of the two.
+        asyncio.get_running_loop().call_later(0.01, over.set)
+        await over.wait()
+        assert desk.begun == 0
+
     async def test_those_that_found_no_room_leave_when_there_is_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(publisher, "UNDER_WAY", 1)
         desk = Desk()
@@ -54,6 +68,35 @@ class TestAcknowledgements:
         desk.answered()
         assert desk.publisher.mail == [[ACKS[0]]]
         assert desk.begun == 1
+
+
+class TestGathering:
+    async def test_messages_leave_at_once_when_nothing_left_before(self) -> None:
+        assert Desk(gather=60.0).turn(TEXT) == [[TEXT]]
+
+    def test_others_gather_for_a_pause_and_leave_by_themselves_in_one_frame(self) -> None:
+        loop = SteppedLoop.at(0.0)
+        with loop.running():
+            desk = Desk(gather=0.05)
+            desk.turn(TEXT)
+            assert desk.turn(TEXT) == []
+            assert desk.turn(ACKS[0]) == []
+        loop.pass_time(0.04)
+        assert desk.publisher.mail == []
+        loop.pass_time(0.02)
+        assert desk.publisher.mail == [[TEXT, ACKS[0]]]
+
+    async def test_messages_for_another_node_do_not_wait(self) -> None:
+        desk = Desk(gather=60.0)
+        desk.turn(TEXT)
+        desk.bus.post(OTHER, TEXT)
+        assert desk.turn(TEXT) == [[TEXT]]
+
+    async def test_what_gathers_counts_as_not_acknowledged(self) -> None:
+        desk = Desk(gather=60.0)
+        desk.turn(TEXT)
+        desk.turn(ACKS[0])
+        assert desk.bus.waiting() == {THERE}
 
 
 class TestAnswers:

@@ -45,6 +45,8 @@ OTHER: dict[str, Any] = {
     "max_calls": 12,
     "max_lines": 13,
     "max_bytes": 14,
+    "gather": 1.5,
+    "general_way": True,
     "page": True,
     "origin": ("https://chat.example.com", "*"),
     "trusted_proxy": ("10.0.0.0/8",),
