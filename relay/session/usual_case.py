@@ -6,7 +6,7 @@ caller goes the general way, where each rule has its own place: `session`, `send
 Both ways lead to the same bytes, peer messages, windows and counters: `tests/relay/session/test_usual_case.py` drives
 them side by side. A rule that is new on the general way needs its check here too.
 
-The gain is that of fewer calls (decision 16 has the measurements). `--general-way` does without.
+The gain is that of fewer calls (decision 15 has the measurements). `--general-way` does without.
 """
 
 from collections.abc import Callable, Mapping
