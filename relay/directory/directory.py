@@ -61,6 +61,9 @@ class DirectoryDelegate(Protocol):
     def here(self, session_id: str) -> bool:
         """Return whether a session of this node is alive."""
 
+    def left(self, session_id: str) -> bool:
+        """Return whether a session of this node was taken over a moment ago, here or by another node."""
+
 
 class Directory:
     """This node's access to the directory. Methods raise Unavailable if Redis doesn't answer within a second."""
@@ -94,7 +97,7 @@ class Directory:
                     return self._fence(fencing_token)
                 case [b"taken", raw]:
                     holder = _read(raw, place)
-                    if holder is None or not await self._vacant(holder):
+                    if holder is None or self._outdated(holder) or not await self._vacant(holder):
                         return None
                     seen = holder.version
                 case _:
@@ -178,6 +181,13 @@ class Directory:
             return not self._delegate.here(holder.session_id)
         lapsed = await self.node_liveness.lapsed(holder.node_id)
         return lapsed is not None and lapsed >= holder.body.grace
+
+    def _outdated(self, holder: Record) -> bool:
+        """Return whether the session has left this node, as only a server doesn't know that another one has replaced.
+
+        The name has another owner then, and is given to nobody there.
+        """
+        return holder.node_id == self.lease.node_id and self._delegate.left(holder.session_id)
 
     async def locate(self, canonical_name: str) -> Located:
         """Return the node of a name and the presence of its user. Raises Unavailable."""
@@ -264,7 +274,7 @@ class Directory:
         """Drop dead records from partitions that lost data, as a server with older data may have some."""
         with suppress(Unavailable):
             for number in partitions:
-                await self._visit(self.keys.partition(number))
+                await self._visit(self.keys.partition(number), anew=True)
 
     async def sweep(self) -> None:
         """Visit one partition after another until cancelled: refresh its TTL, and drop the records of dead nodes."""
@@ -273,11 +283,12 @@ class Directory:
             await anyio.sleep(SWEEP_SECONDS)
             number = (number + 1) % PARTITIONS
             try:
-                await self._visit(self.keys.partition(number))
+                await self._visit(self.keys.partition(number), anew=False)
             except Unavailable as error:
                 log.debug("sweep put off", error=str(error))
 
-    async def _visit(self, key: str) -> None:
+    async def _visit(self, key: str, *, anew: bool) -> None:
+        """Drop the records of dead nodes. `anew`: the partition has just begun anew, and owners write theirs again."""
         await self._redis_client.call("PEXPIRE", key, self._ttl)
         cursor = 0
         while True:
@@ -287,7 +298,7 @@ class Directory:
                     holder = record.decode(raw)
                 except BadRecord:
                     continue  # the epoch, or a record of another version
-                if await self._vacant(holder):
+                if await self._vacant(holder) and (anew or not self._outdated(holder)):
                     await self._redis_client.script(_RELEASE, key, field, holder.node_id, holder.session_id)
             if not int(cursor):
                 return

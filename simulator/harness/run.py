@@ -126,8 +126,6 @@ class _Run:
             self.broken("invariants", *self.invariants.when_quiet())
             self._players.over = True
             players.cancel_scope.cancel()
-        for arrival in self.history.arrivals:  # one that still waits hasn't waited for ever
-            arrival.ended = min(arrival.ended, self.world.now)
 
     def _stranger(self, number: int) -> Stranger:
         rng: Random = self.world.stream(f"stranger {number}")

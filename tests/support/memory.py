@@ -148,7 +148,8 @@ class MemoryDirectoryView:
 
         def claimed() -> int | None:
             there = self._records.get(canonical_name)
-            return self._write(canonical_name, session_id, body) if there is None or self._is_vacant(there) else None
+            vacant = there is None or (self._is_vacant(there) and not self._outdated(there))
+            return self._write(canonical_name, session_id, body) if vacant else None
 
         return self._ask(claimed)
 
@@ -231,6 +232,9 @@ class MemoryDirectoryView:
             return not self._delegate.here(there.session_id)
         lapsed = self._shared.lapsed(there.node_id)
         return lapsed is not None and lapsed >= there.body.grace
+
+    def _outdated(self, there: Record) -> bool:
+        return there.node_id == self.lease.node_id and self._delegate.left(there.session_id)
 
     def _found(self, canonical_name: str) -> Record | None:
         there = self._records.get(canonical_name)

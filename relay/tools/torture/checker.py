@@ -293,8 +293,13 @@ def lopsided(history: History) -> Iterator[str]:
 
 
 def _late(facts: _Facts) -> Iterator[str]:
-    """A new user's claim and call are answered in time, if only with a refusal."""
+    """A new user's claim and call are answered in time, if only with a refusal.
+
+    Of one who still waits nobody knows yet how long that takes.
+    """
     for arrival in facts.history.arrivals:
+        if arrival.ended == OPEN:
+            continue
         waited = min(arrival.answered, arrival.ended) - arrival.at
         asked = min(arrival.left, arrival.ended) - arrival.answered if arrival.answered < OPEN else 0.0
         again = len(facts.during(FORGETTING, arrival.at, arrival.ended))

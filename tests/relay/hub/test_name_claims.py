@@ -217,6 +217,24 @@ async def test_a_stale_owner_refuses_nobody(here: Hub, there: Hub, guests: Guest
     assert there.sessions["ann"] is not stale
 
 
+async def test_a_name_that_moved_away_is_given_to_nobody_where_a_replaced_server_still_has_the_former_owner(
+    here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """The new owner's node already follows the new primary, and this one still asks the former one."""
+    place = Keys(prefix).place("ann")
+    token = await token_of(guests.at(here))
+    await written(here)
+    before = redis_store.hget(place.key, place.field) or ""
+    session = here.sessions["ann"]
+    assert (await answer(guests.at(there, token=token)))["resumed"] is True
+    await written(there)
+    here.open_tick()
+    here.post(here.node_id, SessionMoved("ann", session.session_id, node_id=there.node_id))
+    await until(lambda: "ann" not in here.sessions)
+    redis_store.hset(place.key, place.field, before)
+    assert (await answer(guests.at(here)))["code"] == "name_taken"
+
+
 async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
     here: Hub, there: Hub, guests: Guests
 ) -> None:
