@@ -36,6 +36,9 @@ SWEEP_RECORDS: Final = 200
 FORGOTTEN_SECONDS: Final = 0.1
 # The number of look-ups of a name in a partition that lost its data before the answer is "unavailable".
 FORGOTTEN_TRIES: Final = 8
+# A server that was replaced may be asked for this long (docs/guarantees.md). A record there may name a session that has
+# left this node meanwhile.
+REPLACED_SERVER_SECONDS: Final = 5.0
 # The highest fencing token that is believed. The scripts count in doubles.
 FENCE_MAX: Final = 2**53 - 2**20
 
@@ -271,10 +274,16 @@ class Directory:
             self._delegate.partitions_lost(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
 
     async def tidy(self, partitions: Iterable[int]) -> None:
-        """Drop dead records from partitions that lost data, as a server with older data may have some."""
+        """Drop dead records from partitions that lost data, as a server with older data may have some.
+
+        Those of sessions that have just left this node come last: the server may be the one that was replaced.
+        """
         with suppress(Unavailable):
-            for number in partitions:
-                await self._visit(self.keys.partition(number), anew=True)
+            again = [number for number in partitions if await self._visit(self.keys.partition(number))]
+            if again:
+                await anyio.sleep(REPLACED_SERVER_SECONDS)
+            for number in again:
+                await self._visit(self.keys.partition(number))
 
     async def sweep(self) -> None:
         """Visit one partition after another until cancelled: refresh its TTL, and drop the records of dead nodes."""
@@ -283,14 +292,14 @@ class Directory:
             await anyio.sleep(SWEEP_SECONDS)
             number = (number + 1) % PARTITIONS
             try:
-                await self._visit(self.keys.partition(number), anew=False)
+                await self._visit(self.keys.partition(number))
             except Unavailable as error:
                 log.debug("sweep put off", error=str(error))
 
-    async def _visit(self, key: str, *, anew: bool) -> None:
-        """Drop the records of dead nodes. `anew`: the partition has just begun anew, and owners write theirs again."""
+    async def _visit(self, key: str) -> bool:
+        """Drop the records of dead nodes. Return whether there is one of a session that has just left this node."""
         await self._redis_client.call("PEXPIRE", key, self._ttl)
-        cursor = 0
+        cursor, outdated = 0, False
         while True:
             cursor, fields = await self._redis_client.call("HSCAN", key, cursor, "COUNT", SWEEP_RECORDS)
             for field, raw in fields.items():
@@ -298,10 +307,12 @@ class Directory:
                     holder = record.decode(raw)
                 except BadRecord:
                     continue  # the epoch, or a record of another version
-                if await self._vacant(holder) and (anew or not self._outdated(holder)):
+                if self._outdated(holder):
+                    outdated = True
+                elif await self._vacant(holder):
                     await self._redis_client.script(_RELEASE, key, field, holder.node_id, holder.session_id)
             if not int(cursor):
-                return
+                return outdated
 
 
 def _shows(holder: Record, token_hash: str) -> bool:

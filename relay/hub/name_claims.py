@@ -9,7 +9,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.clock import clock, clocks
-from relay.directory.directory import Directory, Record, SessionRecord, Unavailable
+from relay.directory.directory import REPLACED_SERVER_SECONDS, Directory, Record, SessionRecord, Unavailable
 from relay.entropy import entropy
 from relay.hub.record_writer import RecordWriter
 from relay.logs import Spell
@@ -30,9 +30,6 @@ TRIES: Final = 4
 # After this many seconds the client of a claim may have given up. Claims take long while a Redis that lost its data
 # waits for the owners of names.
 PATIENCE_SECONDS: Final = 1.0
-# A server of Redis that was replaced may be asked for this long (docs/guarantees.md). Until then a record may name a
-# session that has left this node, and doesn't show that its name is vacant.
-REPLACED_SERVER_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
 

@@ -8,12 +8,13 @@ import anyio
 import pytest
 import redis
 
+from relay.directory import directory
 from relay.directory.directory import Record, Unavailable
 from relay.hub.hub import Hub
 from relay.hub.name_claims import PATIENCE_SECONDS
 from relay.hub.record_writer import RETRY_SECONDS
 from relay.protocol.commands_and_events import Call
-from relay.redis_client.keys import Keys
+from relay.redis_client.keys import Keys, RecordKey
 from relay.session.chat import Chat
 from relay.session.grace_period import RIVALS_US
 from relay.session.pairing import Settling
@@ -217,11 +218,8 @@ async def test_a_stale_owner_refuses_nobody(here: Hub, there: Hub, guests: Guest
     assert there.sessions["ann"] is not stale
 
 
-async def test_a_name_that_moved_away_is_given_to_nobody_where_a_replaced_server_still_has_the_former_owner(
-    here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
-) -> None:
-    """The new owner's node already follows the new primary, and this one still asks the former one."""
-    place = Keys(prefix).place("ann")
+async def moved_away(here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, place: RecordKey) -> None:
+    """Have a session move from here to another node, and Redis forget that, as a server does that was replaced."""
     token = await token_of(guests.at(here))
     await written(here)
     before = redis_store.hget(place.key, place.field) or ""
@@ -232,7 +230,39 @@ async def test_a_name_that_moved_away_is_given_to_nobody_where_a_replaced_server
     here.post(here.node_id, SessionMoved("ann", session.session_id, node_id=there.node_id))
     await until(lambda: "ann" not in here.sessions)
     redis_store.hset(place.key, place.field, before)
+
+
+async def test_a_name_that_moved_away_is_given_to_nobody_where_a_replaced_server_still_has_the_former_owner(
+    here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """The new owner's node already follows the new primary, and this one still asks the former one."""
+    await moved_away(here, there, guests, redis_store, Keys(prefix).place("ann"))
     assert (await answer(guests.at(here)))["code"] == "name_taken"
+
+
+async def test_the_record_of_a_session_that_moved_away_is_dropped_once_no_replaced_server_is_asked(
+    here: Hub,
+    there: Hub,
+    guests: Guests,
+    redis_store: redis.Redis,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a replaced server that doesn't remember it the name would be free."""
+    place, kept = Keys(prefix).place("ann"), list[bool]()
+
+    def left(session_id: str) -> bool:
+        """It has left just now, and long ago when it is asked about again."""
+        kept.append(redis_store.hexists(place.key, place.field))
+        return len(kept) == 1
+
+    await moved_away(here, there, guests, redis_store, place)
+    assert here.left(str(redis_store.hget(place.key, place.field)).split()[1].rpartition("/")[2])
+    monkeypatch.setattr(here, "left", left)
+    monkeypatch.setattr(directory, "REPLACED_SERVER_SECONDS", 0.0)
+    await here.directory.tidy([place.partition])
+    assert kept == [True, True]
+    assert not redis_store.hexists(place.key, place.field)
 
 
 async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
