@@ -53,6 +53,11 @@ class NodeProcess:
         return self.host.addresses[0], PORT
 
     @property
+    def node_id(self) -> str:
+        """The id of the node that runs, or "" if there is none yet."""
+        return getattr(self.node, "_node_id", "") if self.alive else ""
+
+    @property
     def alive(self) -> bool:
         """Whether its process runs."""
         return self.process is not None and self.process.alive

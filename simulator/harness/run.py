@@ -33,6 +33,7 @@ WARM_UP_SECONDS: Final = 1.0
 STATE_LINES: Final = 12  # of what all processes wait for, when nothing can happen any more
 QUIET_SECONDS: Final = 1.0  # after the last outcome, for messages that must not arrive any more
 STRANGERS: Final = 2
+WEB: Final = 0.5  # how probable it is that the programs of a seed come over WebSocket and TCP by turns
 # A rule about shares of all messages, which one short run may break by chance. A batch has it.
 OF_BATCHES: Final = "refusing"
 # The most virtual time of a run beyond that of its faults: a run that takes longer hangs.
@@ -69,7 +70,9 @@ class _Run:
         self.over = False
         self.invariants = Invariants(stage)
         self._engine = ENGINES[self.plan.engine]
-        self._players = client_driver.Stage([node.address for node in stage.nodes], lambda: self.world.now, GRACE)
+        web = self.world.stream("web").random() < WEB
+        addresses = [node.address for node in stage.nodes]
+        self._players = client_driver.Stage(addresses, lambda: self.world.now, GRACE, web=web)
         names = [f"u{number}" for number in range(self.plan.users)]
         self._users = [self._make(name, KINDS[number % len(KINDS)], names) for number, name in enumerate(names)]
         self._pair = self._correspondents()
@@ -142,8 +145,8 @@ class _Run:
         while self.world.now < end:
             await faults.rage(min(rng.uniform(*ROUND_SECONDS), end - self.world.now))
             await self._look(f"after the faults until {self.world.now:.1f} s")
-        self.broken("faults", *faults.failures)
-        self.broken("dead", *faults.dead)
+        self.broken("faults", *faults.breaking.failures)
+        self.broken("dead", *faults.breaking.dead)
 
     async def _look(self, when: str) -> None:
         """Check that everything works for new users within the bound."""

@@ -14,7 +14,7 @@ from relay.protocol.errors import Reason
 from relay.tools.torture.history import OPEN, End, Fault, Heard, History, Kind, Parted, Said, Session
 
 # Faults after which Redis has lost data.
-FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback", "failover", "switch", "isolate"})
+FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback", "failover", "switch", "isolate", "slots"})
 # Faults that end a node, or look like its end from outside.
 NODE_LOSS: Final = frozenset({"kill", "pause", "term", "partition"})
 # Faults that separate a live node from Redis or from its clients.

@@ -1,0 +1,61 @@
+"""What all faults have in common: the world, the log of faults, and looks at what works meanwhile."""
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Final
+
+from relay.tools.testbed.waiting import until
+from relay.tools.torture.history import Fault, Span
+from relay.tools.torture.plan import ALIVE_SECONDS
+from simulator.harness.databases import Database
+from simulator.harness.stage import Stage
+
+# How long a failed primary is waited for until another one has its place.
+REPLACED_SECONDS: Final = 20.0
+
+
+class Breaking:
+    """Breaks the world.
+
+    `log` has the faults that were, `failures` what isn't as a fault expects, and `dead` what didn't work meanwhile.
+    """
+
+    def __init__(self, stage: Stage, log: list[Fault], alive: Callable[[float], Awaitable[list[str]]]) -> None:
+        """`alive(seconds)` returns what doesn't work for new users within so many seconds."""
+        self.stage = stage
+        self.world = stage.world
+        self.log = log
+        self.failures: list[str] = []
+        self.dead: list[str] = []
+        self.under_way = 0  # faults
+        self._alive = alive
+
+    def begin(self, kind: str, node: int = -1) -> Fault:
+        """Log the begin of a fault."""
+        fault = Fault(kind, Span(self.world.now), node)
+        self.log.append(fault)
+        self.world.note("faults", f"{kind} {node} begins")
+        return fault
+
+    def end(self, fault: Fault) -> None:
+        """Log the end of a fault."""
+        fault.span.ended = self.world.now
+        self.world.note("faults", f"{fault.kind} {fault.node} is over")
+
+    def one(self, rng: Random) -> Database | None:
+        """Return one of the servers that serve, or None if there are none."""
+        able = [database for database in self.stage.servers.primaries if database.alive]
+        return rng.choice(able) if able else None
+
+    async def replaced(self, database: Database) -> None:
+        """Wait until another server has the place of a primary that failed."""
+        if not await until(lambda: database not in self.stage.servers.primaries, REPLACED_SECONDS):
+            self.failures.append(f"{database.name} isn't replaced by {self.world.now:.3f} s: the model is wrong")
+
+    async def look(self, when: str) -> None:
+        """Check that everything works without the server that was replaced, unless something else goes wrong."""
+        before = len(self.log)
+        if self.under_way == 1:
+            found = await self._alive(ALIVE_SECONDS)
+            if len(self.log) == before:
+                self.dead += [f"{when}: {what}" for what in found]
