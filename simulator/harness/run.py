@@ -33,6 +33,9 @@ WARM_UP_SECONDS: Final = 1.0
 STATE_LINES: Final = 12  # of what all processes wait for, when nothing can happen any more
 QUIET_SECONDS: Final = 1.0  # after the last outcome, for messages that must not arrive any more
 STRANGERS: Final = 2
+# How probable it is that what users leave behind is looked for, as that takes a grace, and this much more.
+LOOKED_AT: Final = 0.25
+LEFT_SECONDS: Final = 5.0 + 2 * LEASE
 WEB: Final = 0.5  # how probable it is that the programs of a seed come over WebSocket and TCP by turns
 # A rule about shares of all messages, which one short run may break by chance. A batch has it.
 OF_BATCHES: Final = "refusing"
@@ -108,6 +111,7 @@ class _Run:
         if not serving:
             self.broken("start", "not all nodes serve after 20 s")
             return
+        self.invariants.remember_tasks()
         async with anyio.create_task_group() as players:
             for user in self._users:
                 rng = self.world.stream(f"player {user.name}")
@@ -129,6 +133,10 @@ class _Run:
             self.broken("invariants", *self.invariants.when_quiet())
             self._players.over = True
             players.cancel_scope.cancel()
+        if self.world.stream("leftovers").random() < LOOKED_AT:
+            self.world.note("run", "everybody is gone")
+            await until(lambda: not self.invariants.left_over(), GRACE + LEFT_SECONDS)
+            self.broken("left over", *self.invariants.left_over())
 
     def _stranger(self, number: int) -> Stranger:
         rng: Random = self.world.stream(f"stranger {number}")
