@@ -13,6 +13,8 @@ _WRAPPERS: Final = frozenset({"TaskHandle._run_coro", "RestartedTasks._run"})
 _WORKER: Final = "WorkerPool._work"
 # Timers of tasks that sleep, or wait for something for a while. Their tasks are looked at.
 _OF_TASKS: Final = frozenset({"_set_result_unless_cancelled", "CancelScope._timeout"})
+# A timer that ends a minute after the last connection: until then an address has used up some of its claims.
+_LATE: Final = frozenset({"Admission._sweep"})
 
 
 def tasks(process: Process) -> Counter[str]:
@@ -36,7 +38,7 @@ def timers(process: Process) -> Counter[str]:
     """Return how often each kind of timer runs that belongs to no task."""
     loop: Any = process.loop
     names = (getattr(one._callback, "__qualname__", "") for one in loop._scheduled if not one.cancelled())
-    return Counter(name for name in names if name not in _OF_TASKS)
+    return Counter(name for name in names if name not in _OF_TASKS | _LATE)
 
 
 def left_over(process: Process, hub: Hub, standing: Counter[str]) -> Iterator[str]:
