@@ -28,6 +28,8 @@ KINDS: Final = (*NODE, *SERVER)
 _SINGLE: Final = frozenset({"flush", "evict", "redis-down", "redis-freeze", "rollback", "names"})
 _REPLICATED: Final = frozenset({"failover", "each-primary"})
 _CLUSTER: Final = frozenset({"isolate", "shard-freeze", "slots"})
+# Faults of servers that may happen beside others of theirs. All others are under way one at a time.
+_LIGHT: Final = frozenset({"pubsub", "answers", "buffer"})
 _REPLACING: Final = _REPLICATED | _CLUSTER | {"switch"}
 
 
@@ -85,12 +87,14 @@ class Faults:
         if kind in NODE:
             if not node.wanted:
                 return
-        elif self._server_broken or (kind in _REPLACING and not self._stage.servers.ready):
+        elif kind not in _LIGHT and (self._server_broken or (kind in _REPLACING and not self._stage.servers.ready)):
             return
         fault = breaking.begin(kind, node.number if kind in NODE else -1)
         breaking.under_way += 1
         if kind in NODE:
             await NODE[kind](breaking, node, rng)
+        elif kind in _LIGHT:
+            await SERVER[kind](breaking, rng)
         else:
             self._server_broken = True
             await SERVER[kind](breaking, rng)
