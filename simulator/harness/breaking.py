@@ -1,9 +1,10 @@
 """What all faults have in common: the world, the log of faults, and looks at what works meanwhile."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
+from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
 from relay.tools.torture.plan import ALIVE_SECONDS
@@ -14,14 +15,22 @@ from simulator.harness.stage import Stage
 REPLACED_SECONDS: Final = 20.0
 
 
+class Alive(Protocol):
+    """Tells what works for new users."""
+
+    async def __call__(
+        self, seconds: float, nodes: Sequence[int] | None = None, slots: Sequence[range] = EVERYWHERE
+    ) -> list[str]:
+        """Return what two new users on some nodes can't do in time, with names in these slots of a cluster."""
+
+
 class Breaking:
     """Breaks the world.
 
     `log` has the faults that were, `failures` what isn't as a fault expects, and `dead` what didn't work meanwhile.
     """
 
-    def __init__(self, stage: Stage, log: list[Fault], alive: Callable[[float], Awaitable[list[str]]]) -> None:
-        """`alive(seconds)` returns what doesn't work for new users within so many seconds."""
+    def __init__(self, stage: Stage, log: list[Fault], alive: Alive) -> None:
         self.stage = stage
         self.world = stage.world
         self.log = log
@@ -52,10 +61,16 @@ class Breaking:
         if not await until(lambda: database not in self.stage.servers.primaries, REPLACED_SECONDS):
             self.failures.append(f"{database.name} isn't replaced by {self.world.now:.3f} s: the model is wrong")
 
-    async def look(self, when: str) -> None:
-        """Check that everything works without the server that was replaced, unless something else goes wrong."""
+    async def look(
+        self,
+        when: str,
+        seconds: float = ALIVE_SECONDS,
+        nodes: Sequence[int] | None = None,
+        slots: Sequence[range] = EVERYWHERE,
+    ) -> None:
+        """Check that everything works in spite of this fault, unless something else goes wrong. See `Alive`."""
         before = len(self.log)
         if self.under_way == 1:
-            found = await self._alive(ALIVE_SECONDS)
+            found = await self._alive(seconds, nodes, slots)
             if len(self.log) == before:
                 self.dead += [f"{when}: {what}" for what in found]

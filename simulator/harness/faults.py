@@ -4,14 +4,14 @@ Each kind of fault has a random stream of its own, which says whether the seed h
 goes: a kind more or less changes nothing of the others.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Final
 
 import anyio
 
 from relay.tools.torture.history import Fault
-from simulator.harness.breaking import Breaking
+from simulator.harness.breaking import Alive, Breaking
 from simulator.harness.node_faults import NODE
 from simulator.harness.plan import Plan
 from simulator.harness.server_faults import SERVER
@@ -53,8 +53,8 @@ def rates(streams: Mapping[str, Random], plan: Plan) -> dict[str, float]:
 class Faults:
     """Injects the faults of a seed."""
 
-    def __init__(self, stage: Stage, log: list[Fault], alive: Callable[[float], Awaitable[list[str]]]) -> None:
-        """`log` gets the faults. `alive(seconds)` returns what doesn't work for new users within so many seconds."""
+    def __init__(self, stage: Stage, log: list[Fault], alive: Alive) -> None:
+        """`log` gets the faults."""
         self.breaking = Breaking(stage, log, alive)
         self._stage = stage
         self._world = stage.world

@@ -1,7 +1,7 @@
 """One run: traffic and faults in rounds, quiet after each, and the check of what everybody saw."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -9,6 +9,7 @@ import anyio
 from msgspec import Struct, field
 
 from relay.protocol.errors import Reason
+from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.waiting import until
 from relay.tools.torture import checker, client_driver, smoke_check
 from relay.tools.torture.checker import Verdict
@@ -186,20 +187,23 @@ class _Run:
         await until(lambda: all(map(true, self._users)), max(0.0, last - self.world.now))
         self.broken("recovery", *(f"{user.name} {complaint}" for user in self._users if not true(user)))
 
-    async def _alive(self, seconds: float) -> list[str]:
-        """Return what new users on any two nodes can't do in time."""
+    async def _alive(
+        self, seconds: float, nodes: Sequence[int] | None = None, slots: Sequence[range] = EVERYWHERE
+    ) -> list[str]:
+        """See `Alive`. Each of the nodes is tried with the next one."""
         self._looks += 1
+        some = range(self.plan.nodes) if nodes is None else nodes
         failures: list[str] = []
 
         async def try_pair(a: int, b: int) -> None:
             here, there = self._players.addresses[a], self._players.addresses[b]
-            step = await smoke_check.fails(here, there, f"look{self._looks}-{a}-{b}", seconds)
+            step = await smoke_check.fails(here, there, f"look{self._looks}-{a}-{b}", seconds, slots=slots)
             if step:
                 failures.append(f"two new users on nodes {a} and {b} fail within {seconds:.1f} s: {step}")
 
         async with anyio.create_task_group() as tasks:
-            for a in range(self.plan.nodes):
-                tasks.start_soon(try_pair, a, (a + 1) % self.plan.nodes)
+            for a, b in zip(some, (*some[1:], *some[:1]), strict=True):
+                tasks.start_soon(try_pair, a, b)
         return failures
 
     @property

@@ -9,6 +9,7 @@ import anyio
 
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.tools.testbed.waiting import until
+from relay.tools.torture.plan import FREE_SECONDS
 from simulator.harness.breaking import REPLACED_SECONDS, Breaking
 from simulator.harness.databases import Database
 from simulator.harness.plan import LEASE
@@ -170,14 +171,29 @@ async def _isolate(breaking: Breaking, rng: Random) -> None:
 
 
 async def _shard_freeze(breaking: Breaking, rng: Random) -> None:
-    """A primary of a cluster is silent for so long that leases lapse, and isn't replaced."""
+    """A primary of a cluster is silent for so long that leases lapse, and isn't replaced.
+
+    What needs only the others works meanwhile.
+    """
     if (database := breaking.one(rng)) is not None:
-        cluster = breaking.stage.cluster.cluster
-        usual, cluster.node_timeout = cluster.node_timeout, PATIENT_SECONDS
+        cluster, keys = breaking.stage.cluster, Keys(PREFIX)
+        healthy = [some for one in cluster.primaries if one is not database for some in cluster.slots(one)]
+        spared = [
+            node.number
+            for node in breaking.stage.nodes
+            if all(
+                any(slot_of(key.encode()) in some for some in healthy)
+                for key in (keys.lease(node.node_id), keys.inbox(node.node_id))
+            )
+        ]
+        usual, cluster.cluster.node_timeout = cluster.cluster.node_timeout, PATIENT_SECONDS
+        seconds = LEASE * rng.choice((0.6, 1.5, 3.0))
         database.freeze()
-        await anyio.sleep(LEASE * rng.choice((0.6, 1.5, 3.0)))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep, seconds)
+            await breaking.look(f"{database.name} silent", FREE_SECONDS, spared, healthy)
         database.thaw()
-        cluster.node_timeout = usual
+        cluster.cluster.node_timeout = usual
 
 
 SERVER: Final[dict[str, Callable[[Breaking, Random], Awaitable[None]]]] = {

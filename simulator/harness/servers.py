@@ -210,6 +210,11 @@ class InCluster(Servers):
         linked = [one for one in members if one.server.replication.linked]
         return len({one.me.primary for one in linked}) == PRIMARIES
 
+    def slots(self, primary: Database) -> list[range]:
+        """Return the slots that a primary serves, as it believes itself."""
+        member = self.cluster.member(primary.server)
+        return [range(first, last + 1) for first, last in member.owners.ranges(member.id)]
+
     def replica_of(self, primary: Database) -> Database | None:
         """Return a replica of a primary that hears it."""
         id = self.cluster.member(primary.server).id
