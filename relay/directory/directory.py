@@ -193,8 +193,13 @@ class Directory:
         return holder.node_id == self.lease.node_id and self._delegate.left(holder.session_id)
 
     async def locate(self, canonical_name: str) -> Located:
-        """Return the node of a name and the presence of its user. Raises Unavailable."""
+        """Return the node of a name and the presence of its user.
+
+        Raises Unavailable, also if the server that was asked is known to be behind.
+        """
         holder = await self._find(self.keys.place(canonical_name))
+        if holder is not None and self._outdated(holder):
+            raise Unavailable("another server has replaced the one that was asked")
         if holder is None or await self._vacant(holder):
             return Located(Presence.OFFLINE)
         if holder.body.away or await self.node_liveness.lapsed(holder.node_id) is not None:

@@ -244,6 +244,8 @@ class MemoryDirectoryView:
 
     def _located(self, canonical_name: str) -> Located:
         there = self._records.get(canonical_name)
+        if there is not None and self._outdated(there):
+            raise Unavailable("the record is an old one")
         if there is None or self._is_vacant(there):
             return Located(Presence.OFFLINE)
         if there.body.away or self._shared.lapsed(there.node_id) is not None:

@@ -100,7 +100,10 @@ async def test_a_name_whose_session_has_moved_is_not_to_be_had_where_its_record_
     nodes.hubs.alive.discard("s1")
     nodes.hubs.moved.add("s1")
     assert await nodes.one.claim("ann", "s2", BODY) is None
+    with pytest.raises(Unavailable):
+        await nodes.one.locate("ann")
     nodes.hubs.moved.discard("s1")
+    assert (await nodes.one.locate("ann")).state is Presence.OFFLINE
     assert await nodes.one.claim("ann", "s2", BODY) is not None
 
 

@@ -14,6 +14,7 @@ from relay.hub.hub import Hub
 from relay.hub.name_claims import PATIENCE_SECONDS
 from relay.hub.record_writer import RETRY_SECONDS
 from relay.protocol.commands_and_events import Call
+from relay.protocol.errors import Code
 from relay.redis_client.keys import Keys, RecordKey
 from relay.session.chat import Chat
 from relay.session.grace_period import RIVALS_US
@@ -21,7 +22,7 @@ from relay.session.pairing import Settling
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime_interface import Limits
 from relay.session.session import State
-from relay.shared_types import Party
+from relay.shared_types import Located, Party
 from tests.relay.desk import Guests, a_hub, answer, token_of, until, written
 from tests.support.server import RedisServer
 
@@ -238,6 +239,17 @@ async def test_a_name_that_moved_away_is_given_to_nobody_where_a_replaced_server
     """The new owner's node already follows the new primary, and this one still asks the former one."""
     await moved_away(here, there, guests, redis_store, Keys(prefix).place("ann"))
     assert (await answer(guests.at(here)))["code"] == "name_taken"
+
+
+async def test_nobody_is_told_that_its_user_is_offline(
+    here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """A partner here would take the chat for lost."""
+    found = list[Located | Code]()
+    await moved_away(here, there, guests, redis_store, Keys(prefix).place("ann"))
+    here.locate("ann", found.append)
+    await until(lambda: found)
+    assert found == [Code.UNAVAILABLE]
 
 
 async def test_the_record_of_a_session_that_moved_away_is_dropped_once_no_replaced_server_is_asked(
