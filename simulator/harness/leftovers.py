@@ -11,6 +11,8 @@ from simulator.process import Process
 # The tasks of others that a task runs in.
 _WRAPPERS: Final = frozenset({"TaskHandle._run_coro", "RestartedTasks._run"})
 _WORKER: Final = "WorkerPool._work"
+# One for each primary at which other nodes have their inboxes, from the first message to there on.
+_OF_SERVERS: Final = frozenset({"ClusterPublisherBackend._keep"})
 # Timers of tasks that sleep, or wait for something for a while. Their tasks are looked at.
 _OF_TASKS: Final = frozenset({"_set_result_unless_cancelled", "CancelScope._timeout"})
 # A timer that ends a minute after the last connection: until then an address has used up some of its claims.
@@ -18,8 +20,9 @@ _LATE: Final = frozenset({"Admission._sweep"})
 
 
 def tasks(process: Process) -> Counter[str]:
-    """Return how often each kind of task runs, without workers that have nothing to do."""
-    return Counter(name for task in process.pending_tasks() if (name := _name(task)))
+    """Return how often each kind of task runs, without workers that have nothing to do and those of each server."""
+    names = (_name(task) for task in process.pending_tasks())
+    return Counter(name for name in names if name and name not in _OF_SERVERS)
 
 
 def _name(task: "asyncio.Task[Any]") -> str:
