@@ -21,19 +21,19 @@ class Heartbeat:
     """Keeps connections by the step at whose end they have to look."""
 
     def __init__(self) -> None:
-        self._steps: dict[int, set[Beating]] = {}
+        self._steps: dict[int, dict[Beating, None]] = {}  # in the order in which they came
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, one: Beating, at: float) -> None:
         """Have a connection look at this time, or up to `STEP_SECONDS` later."""
-        self._steps.setdefault(int(at / STEP_SECONDS) + 1, set()).add(one)
+        self._steps.setdefault(int(at / STEP_SECONDS) + 1, {})[one] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STEP_SECONDS, self._look)
 
     def discard(self, one: Beating) -> None:
         """Forget a connection that is gone."""
         for step in self._steps.values():
-            step.discard(one)
+            step.pop(one, None)
 
     def _look(self) -> None:
         self._timer = None

@@ -147,17 +147,17 @@ class Front:
         self.why_full, self.move = why_full, move
         self._max_line = max_line
         self.heartbeat: Final = Heartbeat()
-        self._open: set[HttpExchange] = set()
+        self._open: dict[HttpExchange, None] = {}  # in the order in which they came
 
     def enter(self, transport: asyncio.Transport, data: bytes, origin: ClientSource) -> None:
         """See `WebDoor`."""
         exchange = HttpExchange(self, transport, origin)
-        self._open.add(exchange)
+        self._open[exchange] = None
         exchange.begin(data)
 
     def gone(self, exchange: HttpExchange) -> None:
         """Forget an exchange that is over."""
-        self._open.discard(exchange)
+        self._open.pop(exchange, None)
 
     def connect(self, origin: ClientSource) -> WebConnection:
         """Return the connection of a client whose handshake is done."""

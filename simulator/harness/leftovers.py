@@ -15,8 +15,9 @@ _WORKER: Final = "WorkerPool._work"
 _OF_SERVERS: Final = frozenset({"ClusterPublisherBackend._keep"})
 # Timers of tasks that sleep, or wait for something for a while. Their tasks are looked at.
 _OF_TASKS: Final = frozenset({"_set_result_unless_cancelled", "CancelScope._timeout"})
-# A timer that ends a minute after the last connection: until then an address has used up some of its claims.
-_LATE: Final = frozenset({"Admission._sweep"})
+# Timers that end a while after the last connection: until then an address has used up some of its claims, and the next
+# round of pings finds nobody.
+_LATE: Final = frozenset({"Admission._sweep", "Heartbeat._look"})
 
 
 def tasks(process: Process) -> Counter[str]:

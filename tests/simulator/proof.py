@@ -61,7 +61,7 @@ PLANS: Final = {
     "connecting-to-a-replaced-primary": _plan("failover", 8, "cluster"),
     "cluster-followed-by-the-bus-alone": _plan("failover", 8, "cluster"),
     "replaced-by-its-own-move": _plan("flush,rollback,pubsub,resets", 10),
-    "moved-names-are-vacant": _plan("switch", 8, "sentinel"),
+    "moved-names-are-vacant": _plan("switch,resets", 8, "sentinel"),
 }
 
 
