@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.proof import DEEDS, PLANS, find
+from tests.simulator.proof import DEEDS, OPEN, PLANS, find
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,10 +30,11 @@ def test_each_sabotage_still_finds_what_it_takes_away() -> None:
 
 def test_each_sabotage_has_its_plan() -> None:
     assert set(PLANS) == set(DEEDS)
+    assert set(PLANS) >= OPEN
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)  # of a machine that may have other things to do
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", sorted(PLANS.keys() - OPEN))
 def test_it_is_found_in_two_minutes_of_a_core(name: str) -> None:
     assert find(name) is not None
