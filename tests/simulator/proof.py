@@ -66,15 +66,12 @@ PLANS: Final = {
 # Those that no run is known to find in time. docs/simulation.md says what each of them would need.
 OPEN: Final = frozenset(
     {
-        "fence",
-        "fence-in-mail",
         "acknowledged-in-another-chat",
         "newcomers-tried-in-each-turn",
         "leases-looked-at-in-turn",
         "resumed-only-if-the-former-node-is-known",
         "token-bad-where-redis-forgot",
         "token-bad-where-redis-went-back",
-        "stale-sessions-above-live-ones",
         "partner-looked-for-once",
         "connecting-to-a-replaced-primary",
         "replaced-by-its-own-move",
