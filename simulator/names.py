@@ -30,6 +30,10 @@ class Names:
         """Let look-ups of a name fail, by default as there is no such name. `socket.EAI_AGAIN` is a passing fault."""
         self._errors[name] = error
 
+    def heal(self, name: str) -> None:
+        """Let look-ups of a name find again what it means."""
+        self._errors.pop(name, None)
+
     def hangs(self, name: str) -> bool:
         """Return whether nobody answers for this name."""
         return name in self.hanging or "*" in self.hanging

@@ -36,6 +36,9 @@ SWEEP_RECORDS: Final = 200
 FORGOTTEN_SECONDS: Final = 0.1
 # The number of look-ups of a name in a partition that lost its data before the answer is "unavailable".
 FORGOTTEN_TRIES: Final = 8
+# A server that was replaced may be asked for this long (docs/guarantees.md). A record there may name a session that has
+# left this node meanwhile.
+REPLACED_SERVER_SECONDS: Final = 5.0
 # The highest fencing token that is believed. The scripts count in doubles.
 FENCE_MAX: Final = 2**53 - 2**20
 
@@ -60,6 +63,9 @@ class DirectoryDelegate(Protocol):
 
     def here(self, session_id: str) -> bool:
         """Return whether a session of this node is alive."""
+
+    def left(self, session_id: str) -> bool:
+        """Return whether a session of this node was taken over a moment ago, here or by another node."""
 
 
 class Directory:
@@ -94,7 +100,7 @@ class Directory:
                     return self._fence(fencing_token)
                 case [b"taken", raw]:
                     holder = _read(raw, place)
-                    if holder is None or not await self._vacant(holder):
+                    if holder is None or self._outdated(holder) or not await self._vacant(holder):
                         return None
                     seen = holder.version
                 case _:
@@ -179,9 +185,21 @@ class Directory:
         lapsed = await self.node_liveness.lapsed(holder.node_id)
         return lapsed is not None and lapsed >= holder.body.grace
 
+    def _outdated(self, holder: Record) -> bool:
+        """Return whether the session has left this node, as only a server doesn't know that another one has replaced.
+
+        The name has another owner then, and is given to nobody there.
+        """
+        return holder.node_id == self.lease.node_id and self._delegate.left(holder.session_id)
+
     async def locate(self, canonical_name: str) -> Located:
-        """Return the node of a name and the presence of its user. Raises Unavailable."""
+        """Return the node of a name and the presence of its user.
+
+        Raises Unavailable, also if the server that was asked is known to be behind.
+        """
         holder = await self._find(self.keys.place(canonical_name))
+        if holder is not None and self._outdated(holder):
+            raise Unavailable("another server has replaced the one that was asked")
         if holder is None or await self._vacant(holder):
             return Located(Presence.OFFLINE)
         if holder.body.away or await self.node_liveness.lapsed(holder.node_id) is not None:
@@ -261,9 +279,15 @@ class Directory:
             self._delegate.partitions_lost(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
 
     async def tidy(self, partitions: Iterable[int]) -> None:
-        """Drop dead records from partitions that lost data, as a server with older data may have some."""
+        """Drop dead records from partitions that lost data, as a server with older data may have some.
+
+        Those of sessions that have just left this node come last: the server may be the one that was replaced.
+        """
         with suppress(Unavailable):
-            for number in partitions:
+            again = [number for number in partitions if await self._visit(self.keys.partition(number))]
+            if again:
+                await anyio.sleep(REPLACED_SERVER_SECONDS)
+            for number in again:
                 await self._visit(self.keys.partition(number))
 
     async def sweep(self) -> None:
@@ -277,9 +301,10 @@ class Directory:
             except Unavailable as error:
                 log.debug("sweep put off", error=str(error))
 
-    async def _visit(self, key: str) -> None:
+    async def _visit(self, key: str) -> bool:
+        """Drop the records of dead nodes. Return whether there is one of a session that has just left this node."""
         await self._redis_client.call("PEXPIRE", key, self._ttl)
-        cursor = 0
+        cursor, outdated = 0, False
         while True:
             cursor, fields = await self._redis_client.call("HSCAN", key, cursor, "COUNT", SWEEP_RECORDS)
             for field, raw in fields.items():
@@ -287,10 +312,12 @@ class Directory:
                     holder = record.decode(raw)
                 except BadRecord:
                     continue  # the epoch, or a record of another version
-                if await self._vacant(holder):
+                if self._outdated(holder):
+                    outdated = True
+                elif await self._vacant(holder):
                     await self._redis_client.script(_RELEASE, key, field, holder.node_id, holder.session_id)
             if not int(cursor):
-                return
+                return outdated
 
 
 def _shows(holder: Record, token_hash: str) -> bool:

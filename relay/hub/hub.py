@@ -335,6 +335,8 @@ class Hub:
         if self.sessions.get(session.canonical_name) is session:
             del self.sessions[session.canonical_name]
         self._name_claims.forget(session.session_id)
+        if why is Ending.REPLACED:
+            self._name_claims.taken_over(session.session_id)
 
     def close(self, session: Session) -> None:
         """Close the connection of the session's client, if it has one."""
@@ -411,6 +413,10 @@ class Hub:
     def here(self, session_id: str) -> bool:
         """Return whether a session of this node has this id, or is about to have it."""
         return self._name_claims.holds(session_id)
+
+    def left(self, session_id: str) -> bool:
+        """Return whether a session of this node had this id, and was taken over a moment ago."""
+        return self._name_claims.left(session_id)
 
     def dismiss(self) -> None:
         """End or detach all sessions and close all connections, because the node stops now."""

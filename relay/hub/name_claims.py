@@ -9,7 +9,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.clock import clock, clocks
-from relay.directory.directory import Directory, Record, SessionRecord, Unavailable
+from relay.directory.directory import REPLACED_SERVER_SECONDS, Directory, Record, SessionRecord, Unavailable
 from relay.entropy import entropy
 from relay.hub.record_writer import RecordWriter
 from relay.logs import Spell
@@ -71,12 +71,27 @@ class NameClaims:
         self._unresumed = Spell("resume not possible")
         # By session id: sessions that another node took over before the directory's answer to our claim was handled.
         self._moved: dict[str, SessionMoved] = {}
+        self._left: dict[str, float] = {}  # by session id: the time when another node's session took over, in order
         # By canonical name: claims and resumes that wait until another claim of that name here is answered.
         self._behind: dict[str, list[Callable[[], None]]] = {}
 
     def holds(self, session_id: str) -> bool:
         """Return whether a session of this node has this id, or is about to have it."""
         return session_id in self._session_ids
+
+    def left(self, session_id: str) -> bool:
+        """Return whether a session of this node had this id, and was taken over a moment ago."""
+        return session_id in self._recently_left()
+
+    def taken_over(self, session_id: str) -> None:
+        """Note that another node has the session now, or another session of the same user its name."""
+        self._recently_left()[session_id] = clock()
+
+    def _recently_left(self) -> dict[str, float]:
+        since = clock() - REPLACED_SERVER_SECONDS
+        while self._left and next(iter(self._left.values())) < since:
+            del self._left[next(iter(self._left))]
+        return self._left
 
     def forget(self, session_id: str) -> None:
         """Forget the id of a session that is over."""

@@ -160,17 +160,17 @@ class HttpServer:
         self.why_full, self.move = why_full, move
         self._max_line = max_line
         self.ping_timer: Final = PingTimer()
-        self._open: set[HttpExchange] = set()
+        self._open: dict[HttpExchange, None] = {}  # in the order in which they came
 
     def take_over(self, transport: asyncio.Transport, data: bytes, origin: ClientSource, deadline: float) -> None:
         """See `HttpTakeover`."""
         exchange = HttpExchange(self, transport, origin, deadline)
-        self._open.add(exchange)
+        self._open[exchange] = None
         exchange.begin(data)
 
     def gone(self, exchange: HttpExchange) -> None:
         """Forget an exchange that is over."""
-        self._open.discard(exchange)
+        self._open.pop(exchange, None)
 
     def connect(self, origin: ClientSource) -> WebSocketConnection:
         """Return the connection of a client whose handshake is done."""

@@ -26,19 +26,19 @@ class PingTimer:
     """Keeps connections by the step at whose end they have to look."""
 
     def __init__(self) -> None:
-        self._steps: dict[int, set[Pinging]] = {}
+        self._steps: dict[int, dict[Pinging, None]] = {}  # in the order in which they came
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, one: Pinging, at: float) -> None:
         """Have a connection look at this time, or up to `STEP_SECONDS` later."""
-        self._steps.setdefault(int(at / STEP_SECONDS) + 1, set()).add(one)
+        self._steps.setdefault(int(at / STEP_SECONDS) + 1, {})[one] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STEP_SECONDS, self._look)
 
     def discard(self, one: Pinging) -> None:
         """Forget a connection that is gone."""
         for step in self._steps.values():
-            step.discard(one)
+            step.pop(one, None)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
@@ -47,7 +47,7 @@ class PingTimer:
         for due in [step for step in self._steps if step * STEP_SECONDS <= now]:
             ones = self._steps[due]
             while ones:
-                self._ask(ones.pop(), now)
+                self._ask(ones.popitem()[0], now)
             del self._steps[due]
 
     def _ask(self, one: Pinging, now: float) -> None:

@@ -9,8 +9,19 @@ import structlog
 
 from simulator.world import World
 
+# What is counted for the gates, by the beginning of the line that a node logs.
+WORDS: Final = {
+    "redis forgot a part of the directory": "roll calls",
+    "lease overdue": "leases in doubt",
+    "another server took this one's place": "servers left",
+}
+WEB: Final = "sessions over WebSocket"
+WEB_RESUMED: Final = "sessions resumed over WebSocket"
 # Levels that stand for a defect.
 _BAD: Final = ("error", "critical")
+
+
+COUNTED: Final = (*WORDS.values(), WEB, WEB_RESUMED)
 
 
 class Diary:
@@ -19,6 +30,7 @@ class Diary:
     def __init__(self, world: World) -> None:
         self.errors: list[str] = []  # those that stand for a defect
         self.open = True
+        self.counts = dict.fromkeys(COUNTED, 0)
         self._world = world
 
     def take(self, _: Any, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -31,9 +43,20 @@ class Diary:
                 words.append(_failure(failure))
             text = f"{line.get('event')} {' '.join(words)}".rstrip()
             self._world.note(process.name, f"logs {level}: {text}")
+            self._count(line)
             if level in _BAD:
                 self.errors.append(f"{process.name} at {self._world.now:.3f} s: {text}")
         raise structlog.DropEvent
+
+    def _count(self, line: MutableMapping[str, Any]) -> None:
+        event = str(line.get("event"))
+        if event == "session started":
+            if line.get("dialect") == "websocket":
+                self.counts[WEB_RESUMED if line.get("resumed") else WEB] += 1
+            return
+        for beginning, what in WORDS.items():
+            if event.startswith(beginning):
+                self.counts[what] += 1
 
 
 def _failure(failure: Any) -> str:

@@ -9,12 +9,19 @@ from relay.hub.hub import Hub
 from relay.metrics import Outcome
 from relay.redis_client.keys import Keys
 from relay.session.session import Session
+from relay.session.unacked_messages import UnackedMessages, size
+from simulator.harness import diary
+from simulator.harness.leftovers import left_over, tasks
 from simulator.harness.machine import NodeProcess
+from simulator.harness.plan import LEASE
 from simulator.harness.stage import PREFIX, Stage
 
 # The number of steps between two looks at everything. What it looks at changes slowly.
 STEPS: Final = 200
 SIDES: Final = 2  # of a chat
+# How long two nodes may both believe to own a name for a client that is there: they follow a new primary within five
+# seconds, and then hear of each other within a lease.
+RIVALS_SECONDS: Final = 5.0 + 2 * LEASE
 _KEYS: Final = Keys(PREFIX)
 MOST: Final = 20  # violations that are kept
 # What is counted over all nodes of a run. A batch in which one of these never happened has tested little.
@@ -32,6 +39,7 @@ COUNTED: Final = (
     "gaps between nodes",
     "links begun anew",
     "missing echoes",
+    *diary.COUNTED,
 )
 
 
@@ -42,7 +50,26 @@ class Invariants:
         self._stage = stage
         self._steps = 0
         self._hubs: dict[str, Hub] = {}  # of all nodes that ever were, by the name of the process
+        self._standing = Counter[str]()  # the tasks of a node without users
+        self._rivals: dict[
+            str, float
+        ] = {}  # by name: since when two nodes believe to own it for a client that is there
         self.broken: list[str] = []
+
+    def remember_tasks(self) -> None:
+        """Note which tasks nodes have without anything to do. Call this before the first user comes."""
+        for node, _ in self._living():
+            assert node.process is not None
+            self._standing |= tasks(node.process)
+
+    def left_over(self) -> list[str]:
+        """Return what is left of users on nodes, some time after all of them are gone."""
+        return [
+            f"node {node.number} has {what} left"
+            for node, hub in self._living()
+            if node.process is not None
+            for what in left_over(node.process, hub, self._standing)
+        ]
 
     def step(self) -> bool:
         """Look, if it is time to. Always returns False, as nothing ends because of it."""
@@ -50,7 +77,21 @@ class Invariants:
         if self._steps % STEPS == 0:
             for node, hub in self._living():
                 self._look(node, hub)
+            self._look_at_owners()
         return False
+
+    def _look_at_owners(self) -> None:
+        """Check that no name has two owners for longer than nodes may follow different primaries."""
+        owners = Counter[str]()
+        for node, hub in self._living():
+            if node.holds_lease:
+                owners.update(name for name, one in hub.sessions.items() if one.named and not one.away)
+        now = self._stage.world.now
+        for name in [name for name in self._rivals if owners[name] < SIDES]:
+            del self._rivals[name]
+        for name, count in owners.items():
+            if count > 1 and now - self._rivals.setdefault(name, now) > RIVALS_SECONDS:
+                self._say(f"{name} has {count} owners since {self._rivals.pop(name):.3f} s")
 
     def _living(self) -> Iterator[tuple[NodeProcess, Hub]]:
         for node in self._stage.nodes:
@@ -62,6 +103,9 @@ class Invariants:
         budget = hub.memory_budget
         if budget.room < 0:
             self._say(f"node {node.number} holds {budget.used} bytes, {-budget.room} more than it may")
+        for session in hub.sessions.values():
+            if session.chat is not None and (wrong := miscounted(session.chat.unacked)):
+                self._say(f"the window of {session.canonical_name} on node {node.number} {wrong}")
 
     def _say(self, what: str) -> None:
         if len(self.broken) < MOST:
@@ -111,8 +155,23 @@ class Invariants:
             found["gaps between nodes"] += counts.gaps
             found["links begun anew"] += counts.resets
             found["missing echoes"] += counts.missed_echoes
+        found |= self._stage.diary.counts
         self._hubs.clear()
         return found
+
+
+def miscounted(window: UnackedMessages) -> str:
+    """Return what is wrong with a window: a message that is in it twice, or sums that don't fit its messages."""
+    last = 0
+    for run in window.runs:
+        if run.id <= last:
+            return f"has message {run.id} after {last}"
+        last = run.last
+    count = sum(len(run.texts) for run in window.runs)
+    total = sum(size(text) for run in window.runs for text in run.texts)
+    if (count, total) != (window.count, window.bytes):
+        return f"has {count} messages of {total} bytes, and counts {window.count} of {window.bytes}"
+    return ""
 
 
 def differs(record: Record, hub: Hub, session: Session) -> Iterator[str]:

@@ -53,6 +53,23 @@ class NodeProcess:
         return self.host.addresses[0], PORT
 
     @property
+    def node_id(self) -> str:
+        """The id of the node that runs, or "" if there is none yet."""
+        return getattr(self.node, "_node_id", "") if self.alive else ""
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether the node runs and believes to hold its lease."""
+        lease, process = getattr(self.node, "_lease", None), self.process
+        return (
+            self.alive
+            and lease is not None
+            and process is not None
+            and not process.paused
+            and process.clock.monotonic() < lease.deadline
+        )
+
+    @property
     def alive(self) -> bool:
         """Whether its process runs."""
         return self.process is not None and self.process.alive

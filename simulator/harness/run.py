@@ -1,7 +1,7 @@
 """One run: traffic and faults in rounds, quiet after each, and the check of what everybody saw."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -9,6 +9,7 @@ import anyio
 from msgspec import Struct, field
 
 from relay.protocol.errors import Reason
+from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.waiting import until
 from relay.tools.torture import checker, client_driver, smoke_check
 from relay.tools.torture.checker import Verdict
@@ -33,6 +34,10 @@ WARM_UP_SECONDS: Final = 1.0
 STATE_LINES: Final = 12  # of what all processes wait for, when nothing can happen any more
 QUIET_SECONDS: Final = 1.0  # after the last outcome, for messages that must not arrive any more
 STRANGERS: Final = 2
+# How probable it is that what users leave behind is looked for, as that takes a grace, and this much more.
+LOOKED_AT: Final = 0.25
+LEFT_SECONDS: Final = 5.0 + 2 * LEASE
+WEB: Final = 0.5  # how probable it is that the programs of a seed come over WebSocket and TCP by turns
 # A rule about shares of all messages, which one short run may break by chance. A batch has it.
 OF_BATCHES: Final = "refusing"
 # The most virtual time of a run beyond that of its faults: a run that takes longer hangs.
@@ -69,7 +74,9 @@ class _Run:
         self.over = False
         self.invariants = Invariants(stage)
         self._engine = ENGINES[self.plan.engine]
-        self._players = client_driver.Stage([node.address for node in stage.nodes], lambda: self.world.now, GRACE)
+        web = self.world.stream("web").random() < WEB
+        addresses = [node.address for node in stage.nodes]
+        self._players = client_driver.Stage(addresses, lambda: self.world.now, GRACE, web=web)
         names = [f"u{number}" for number in range(self.plan.users)]
         self._users = [self._make(name, KINDS[number % len(KINDS)], names) for number, name in enumerate(names)]
         self._players.calm = self.plan.calm or self.world.stream("calm").choice(CALM)
@@ -108,6 +115,7 @@ class _Run:
         if not serving:
             self.broken("start", "not all nodes serve after 20 s")
             return
+        self.invariants.remember_tasks()
         async with anyio.create_task_group() as players:
             for user in self._users:
                 rng = self.world.stream(f"player {user.name}")
@@ -129,8 +137,10 @@ class _Run:
             self.broken("invariants", *self.invariants.when_quiet())
             self._players.over = True
             players.cancel_scope.cancel()
-        for arrival in self.history.arrivals:  # one that still waits hasn't waited for ever
-            arrival.ended = min(arrival.ended, self.world.now)
+        if self.world.stream("leftovers").random() < LOOKED_AT:
+            self.world.note("run", "everybody is gone")
+            await until(lambda: not self.invariants.left_over(), GRACE + LEFT_SECONDS)
+            self.broken("left over", *self.invariants.left_over())
 
     def _stranger(self, number: int) -> Stranger:
         rng: Random = self.world.stream(f"stranger {number}")
@@ -147,8 +157,8 @@ class _Run:
         while self.world.now < end:
             await faults.rage(min(rng.uniform(*ROUND_SECONDS), end - self.world.now))
             await self._look(f"after the faults until {self.world.now:.1f} s")
-        self.broken("faults", *faults.failures)
-        self.broken("dead", *faults.dead)
+        self.broken("faults", *faults.breaking.failures)
+        self.broken("dead", *faults.breaking.dead)
 
     async def _look(self, when: str) -> None:
         """Check that everything works for new users within the bound."""
@@ -180,20 +190,23 @@ class _Run:
         await until(lambda: all(map(true, self._users)), max(0.0, last - self.world.now))
         self.broken("recovery", *(f"{user.name} {complaint}" for user in self._users if not true(user)))
 
-    async def _alive(self, seconds: float) -> list[str]:
-        """Return what new users on any two nodes can't do in time."""
+    async def _alive(
+        self, seconds: float, nodes: Sequence[int] | None = None, slots: Sequence[range] = EVERYWHERE
+    ) -> list[str]:
+        """See `Alive`. Each of the nodes is tried with the next one."""
         self._looks += 1
+        some = range(self.plan.nodes) if nodes is None else nodes
         failures: list[str] = []
 
         async def try_pair(a: int, b: int) -> None:
             here, there = self._players.addresses[a], self._players.addresses[b]
-            step = await smoke_check.fails(here, there, f"look{self._looks}-{a}-{b}", seconds)
+            step = await smoke_check.fails(here, there, f"look{self._looks}-{a}-{b}", seconds, slots=slots)
             if step:
                 failures.append(f"two new users on nodes {a} and {b} fail within {seconds:.1f} s: {step}")
 
         async with anyio.create_task_group() as tasks:
-            for a in range(self.plan.nodes):
-                tasks.start_soon(try_pair, a, (a + 1) % self.plan.nodes)
+            for a, b in zip(some, (*some[1:], *some[:1]), strict=True):
+                tasks.start_soon(try_pair, a, b)
         return failures
 
     @property

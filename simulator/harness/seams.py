@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from anyio._core._eventloop import set_current_async_library
 
@@ -19,6 +19,7 @@ from relay.redis_client.keys import Keys
 from relay.tasks.threads import threads
 from simulator.errors import RealWorldReached
 from simulator.process import Process
+from simulator.sockets import Sockets
 from simulator.world import World
 
 # How long a call in a thread takes.
@@ -26,6 +27,8 @@ THREAD_SECONDS: Final = 0.001
 # Into how many parts the directory is divided, instead of 1,024. Whoever founds it or looks for what was lost writes or
 # reads each of them, which was half of all the work of a run. Of 32 each shard of a cluster still has ten.
 PARTITIONS: Final = 32
+# How often a thread that waits for a name server asks again.
+NAME_SERVER_SECONDS: Final = 0.1
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -71,7 +74,16 @@ class _Current:
         return found
 
     def start(self, run: Callable[[], None]) -> None:
-        self.process.in_thread(THREAD_SECONDS, run)
+        """Run something in a thread. All that a node has to do there is look names up, for which it may wait."""
+        process, kernel = self.process, cast(Sockets, self.process.kernel)
+
+        def answer() -> None:
+            if kernel.host.network.names.hanging:
+                process.in_thread(NAME_SERVER_SECONDS, answer)
+            else:
+                run()
+
+        process.in_thread(THREAD_SECONDS, answer)
 
 
 class _Randomness(Random):

@@ -10,6 +10,7 @@ from simulator.redis import Cluster, Sentinels
 from simulator.world import World
 
 TICK_SECONDS: Final = 0.1
+NAME: Final = "redis"  # of the server, where there is one
 SERVICE: Final = "relay"
 SENTINELS: Final = 3
 PRIMARIES: Final = 3
@@ -18,12 +19,13 @@ LAG_SECONDS: Final = (0.000_5, 0.05)
 
 
 class Servers:
-    """One server. The other engines build on it."""
+    """The servers of an engine, and the replicas that may take their places."""
 
     count = 1
 
     def __init__(self, world: World, network: Network) -> None:
         self.world = world
+        self.network = network
         self.members = [self._member(network, number) for number in range(self.count)]
 
     def _member(self, network: Network, number: int) -> Database:
@@ -32,7 +34,7 @@ class Servers:
     @property
     def url(self) -> str:
         """The URL that nodes are given."""
-        return f"redis://{self.members[0].host.addresses[0]}:{PORT}"
+        raise NotImplementedError
 
     @property
     def hosts(self) -> list[Host]:
@@ -58,6 +60,9 @@ class Servers:
         """Have a replica take the place of a live primary. Return whether that is possible."""
         return False
 
+    def retire(self) -> None:
+        """End a server that was replaced and that nobody needs any more."""
+
     def _every_tick(self, act: Callable[[], None]) -> None:
         def tick() -> None:
             act()
@@ -72,6 +77,42 @@ class Servers:
 
 def void(_: object) -> None:
     """Have no result."""
+
+
+class Alone(Servers):
+    """One server behind a name, and a spare one, which may take its place: then the name leads there."""
+
+    def __init__(self, world: World, network: Network) -> None:
+        super().__init__(world, network)
+        self._spare = self._member(network, 1)
+        network.names.set(NAME, *self.members[0].host.addresses)
+
+    @property
+    def url(self) -> str:
+        return f"redis://{NAME}:{PORT}"
+
+    @property
+    def hosts(self) -> list[Host]:
+        return [*super().hosts, self._spare.host]
+
+    @property
+    def ready(self) -> bool:
+        (member,) = self.members
+        return member.alive and not member.server.frozen
+
+    def switch(self) -> bool:
+        """Have the spare server take over all data and the name. The old one keeps its clients and is a replica."""
+        (old,), new = self.members, self._spare
+        new.start()
+        new.server.replication.follow(old.server)
+        new.server.replication.lead()
+        self.network.names.set(NAME, *new.host.addresses)
+        self.members, self._spare = [new], old
+        old.server.replication.follow(new.server)
+        return True
+
+    def retire(self) -> None:
+        self._spare.kill()
 
 
 class WithSentinels(Servers):
@@ -169,6 +210,11 @@ class InCluster(Servers):
         linked = [one for one in members if one.server.replication.linked]
         return len({one.me.primary for one in linked}) == PRIMARIES
 
+    def slots(self, primary: Database) -> list[range]:
+        """Return the slots that a primary serves, as it believes itself."""
+        member = self.cluster.member(primary.server)
+        return [range(first, last + 1) for first, last in member.owners.ranges(member.id)]
+
     def replica_of(self, primary: Database) -> Database | None:
         """Return a replica of a primary that hears it."""
         id = self.cluster.member(primary.server).id
@@ -189,4 +235,4 @@ class InCluster(Servers):
         return True
 
 
-ENGINES: Final[dict[str, type[Servers]]] = {"single": Servers, "sentinel": WithSentinels, "cluster": InCluster}
+ENGINES: Final[dict[str, type[Servers]]] = {"single": Alone, "sentinel": WithSentinels, "cluster": InCluster}

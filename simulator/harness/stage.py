@@ -16,6 +16,11 @@ from simulator.trace import Trace
 from simulator.world import World
 
 PREFIX: Final = "relay"
+# How probable it is that the clocks of a seed differ, the powers of ten of the seconds by which they are wrong, and the
+# most by which one runs too fast or too slowly.
+SKEWED: Final = 0.5
+WRONG_BY: Final = (-4, 2)
+DRIFT: Final = 0.000_3
 
 
 class Stage(AbstractContextManager["Stage"]):
@@ -32,6 +37,8 @@ class Stage(AbstractContextManager["Stage"]):
         self.servers = ENGINES[plan.engine](self.world, self.network)
         self.nodes = [self._node(number) for number in range(plan.nodes)]
         self.people = self.network.host("people", "10.0.3.1")
+        self.strangers = self.network.host("strangers", "10.0.5.1")  # who mean harm
+        self._skew()
 
     def _node(self, number: int) -> NodeProcess:
         host = self.network.host(f"node{number}", f"10.0.2.{number + 1}")
@@ -46,6 +53,14 @@ class Stage(AbstractContextManager["Stage"]):
             drain=DRAIN,
         )
         return NodeProcess(number, host, config)
+
+    def _skew(self) -> None:
+        """Let the clocks of some seeds differ, as those of real machines do: in what they show, and in their rate."""
+        draw = self.world.stream("clocks")
+        if draw.random() < SKEWED:
+            for host in (*(node.host for node in self.nodes), *self.servers.hosts):
+                host.clock.step(draw.choice((-1, 1)) * 10 ** draw.uniform(*WRONG_BY))
+                host.clock.run_at(1 + draw.uniform(-DRIFT, DRIFT))
 
     def open(self) -> None:
         """Start the servers and the nodes."""

@@ -148,7 +148,8 @@ class MemoryDirectoryView:
 
         def claimed() -> int | None:
             there = self._records.get(canonical_name)
-            return self._write(canonical_name, session_id, body) if there is None or self._is_vacant(there) else None
+            vacant = there is None or (self._is_vacant(there) and not self._outdated(there))
+            return self._write(canonical_name, session_id, body) if vacant else None
 
         return self._ask(claimed)
 
@@ -232,6 +233,9 @@ class MemoryDirectoryView:
         lapsed = self._shared.lapsed(there.node_id)
         return lapsed is not None and lapsed >= there.body.grace
 
+    def _outdated(self, there: Record) -> bool:
+        return there.node_id == self.lease.node_id and self._delegate.left(there.session_id)
+
     def _found(self, canonical_name: str) -> Record | None:
         there = self._records.get(canonical_name)
         # A record of this node without a session is found, as `Directory.find` says.
@@ -240,6 +244,8 @@ class MemoryDirectoryView:
 
     def _located(self, canonical_name: str) -> Located:
         there = self._records.get(canonical_name)
+        if there is not None and self._outdated(there):
+            raise Unavailable("the record is an old one")
         if there is None or self._is_vacant(there):
             return Located(Presence.OFFLINE)
         if there.body.away or self._shared.lapsed(there.node_id) is not None:

@@ -22,10 +22,11 @@ BODY = SessionRecord("Ann", 30.0, "hash", False, "", None)
 
 
 class Hubs:
-    """The delegate of the directory on both nodes. It says which of their sessions are alive."""
+    """The delegate of the directory on both nodes. It says which of their sessions are alive, and which have moved."""
 
     def __init__(self) -> None:
         self.alive = {"s1", "s2"}
+        self.moved = set[str]()
 
     def partitions_lost(self, *partitions: int) -> None:
         raise AssertionError("no server has lost anything")
@@ -33,14 +34,17 @@ class Hubs:
     def here(self, session_id: str) -> bool:
         return session_id in self.alive
 
+    def left(self, session_id: str) -> bool:
+        return session_id in self.moved
+
 
 @dataclass
 class Nodes:
-    """One directory as two nodes see it. `alive` has the living sessions of both."""
+    """One directory as two nodes see it. `hubs` knows the sessions of both."""
 
     one: Directory | MemoryDirectoryView
     two: Directory | MemoryDirectoryView
-    alive: set[str]
+    hubs: Hubs
 
 
 @pytest.fixture(params=["in memory", "on a server"])
@@ -50,13 +54,13 @@ async def nodes(
     hubs = Hubs()
     if request.param == "in memory":
         directory = MemoryDirectory()
-        yield Nodes(directory.node(ONE, hubs), directory.node(TWO, hubs), hubs.alive)
+        yield Nodes(directory.node(ONE, hubs), directory.node(TWO, hubs), hubs)
         return
     async with AsyncExitStack() as stack:
         one, two = [
             await stack.enter_async_context(on_a_server(redis_server.url, prefix, node_id)) for node_id in (ONE, TWO)
         ]
-        yield Nodes(one.directory(hubs), two.directory(hubs), hubs.alive)
+        yield Nodes(one.directory(hubs), two.directory(hubs), hubs)
 
 
 async def claimed(nodes: Nodes) -> int:
@@ -82,11 +86,25 @@ async def test_a_name_has_one_owner(nodes: Nodes) -> None:
 
 async def test_a_name_whose_session_is_over_is_to_be_had_on_its_node_alone(nodes: Nodes) -> None:
     fencing_token = await claimed(nodes)
-    nodes.alive.discard("s1")
+    nodes.hubs.alive.discard("s1")
     assert await nodes.two.claim("ann", "s2", BODY) is None
     second = await nodes.one.claim("ann", "s2", BODY)
     assert second is not None
     assert second > fencing_token
+
+
+async def test_a_name_whose_session_has_moved_is_not_to_be_had_where_its_record_is_still_the_former_one(
+    nodes: Nodes,
+) -> None:
+    await claimed(nodes)
+    nodes.hubs.alive.discard("s1")
+    nodes.hubs.moved.add("s1")
+    assert await nodes.one.claim("ann", "s2", BODY) is None
+    with pytest.raises(Unavailable):
+        await nodes.one.locate("ann")
+    nodes.hubs.moved.discard("s1")
+    assert (await nodes.one.locate("ann")).state is Presence.OFFLINE
+    assert await nodes.one.claim("ann", "s2", BODY) is not None
 
 
 async def test_a_name_that_was_given_back_is_free(nodes: Nodes) -> None:

@@ -28,7 +28,7 @@ class UserConnection:
     """A connection on which any task may send. It calls `note` with an arrow and the bytes of each transfer."""
 
     def __init__(self, stream: ByteStream, note: Callable[[str, bytes], None]) -> None:
-        self._stream = stream
+        self.stream = stream
         self._note = note
         self._sending = anyio.Lock()
 
@@ -38,22 +38,22 @@ class UserConnection:
             async with self._sending:
                 self._note(">", data)
                 with suppress(*BROKEN):
-                    await self._stream.send(data)
+                    await self.stream.send(data)
 
     async def receive(self) -> bytes:
         """Return received data. Raises one of BROKEN at the end."""
-        data = await self._stream.receive(READ_BYTES)
+        data = await self.stream.receive(READ_BYTES)
         self._note("<", data)
         return data
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await self._stream.aclose()
+        await self.stream.aclose()
 
     def harden(self) -> None:
         """Make `aclose` reset the connection instead of ending the stream."""
         with suppress(OSError, ValueError, AttributeError):  # it has ended already; uvloop raises the last two
-            sock = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+            sock = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
@@ -69,7 +69,7 @@ class WebWire(UserConnection):
         await self._pay()
         with suppress(NoWebSocket, *BROKEN):
             while not self._lines.open:
-                self._lines.feed(await self._stream.receive(READ_BYTES))
+                self._lines.feed(await self.stream.receive(READ_BYTES))
         return self._lines.open
 
     async def send(self, data: bytes) -> None:
@@ -78,13 +78,13 @@ class WebWire(UserConnection):
             async with self._sending:
                 self._note(">", data)
                 with suppress(*BROKEN):
-                    await self._stream.send(self._lines.frames(data))
+                    await self.stream.send(self._lines.frames(data))
 
     async def receive(self) -> bytes:
         """See `UserConnection`. Frames without a line in them are answered meanwhile."""
         while True:
             try:
-                data = self._lines.feed(await self._stream.receive(READ_BYTES))
+                data = self._lines.feed(await self.stream.receive(READ_BYTES))
             except NoWebSocket:
                 raise anyio.BrokenResourceError from None
             await self._pay()
@@ -96,7 +96,7 @@ class WebWire(UserConnection):
         if owed := self._lines.take_owed():
             async with self._sending:
                 with suppress(*BROKEN):
-                    await self._stream.send(owed)
+                    await self.stream.send(owed)
 
 
 async def look_up(server: Address) -> None:

@@ -14,7 +14,7 @@ from relay.protocol.errors import Reason
 from relay.tools.torture.history import OPEN, End, Fault, Heard, History, Kind, Parted, Said, Session
 
 # Faults after which Redis has lost data.
-FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback", "failover", "switch", "isolate"})
+FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback", "failover", "switch", "isolate", "slots"})
 # Faults that end a node, or look like its end from outside.
 NODE_LOSS: Final = frozenset({"kill", "pause", "term", "partition"})
 # Faults that separate a live node from Redis or from its clients.
@@ -293,8 +293,13 @@ def lopsided(history: History) -> Iterator[str]:
 
 
 def _late(facts: _Facts) -> Iterator[str]:
-    """A new user's claim and call are answered in time, if only with a refusal."""
+    """A new user's claim and call are answered in time, if only with a refusal.
+
+    Of one who still waits nobody knows yet how long that takes.
+    """
     for arrival in facts.history.arrivals:
+        if arrival.ended == OPEN:
+            continue
         waited = min(arrival.answered, arrival.ended) - arrival.at
         asked = min(arrival.left, arrival.ended) - arrival.answered if arrival.answered < OPEN else 0.0
         again = len(facts.during(FORGETTING, arrival.at, arrival.ended))

@@ -42,16 +42,21 @@ class Newcomers:
             return
         arrival = Arrival(name, node, self._stage.clock())
         self._arrivals.append(arrival)
-        with suppress(*BROKEN), anyio.move_on_after(PATIENCE_SECONDS):
-            async with aclosing(wire):
-                await wire.send(user.opened(node))
-                await self._listen(wire, user, lambda: user.ready)
-                arrival.answered = self._stage.clock()
-                if user.ready:
-                    await wire.send(user.call(f"{name}-nobody") + user.quit(self._stage.clock()))
-                    await self._listen(wire, user, lambda: False)
-                arrival.left = self._stage.clock()
-        arrival.ended = self._stage.clock()
+        try:
+            with suppress(*BROKEN), anyio.move_on_after(PATIENCE_SECONDS):
+                await self._visit(wire, user, arrival)
+        finally:  # also if the run ends while the user waits
+            arrival.ended = self._stage.clock()
+
+    async def _visit(self, wire: UserConnection, user: JsonClient, arrival: Arrival) -> None:
+        async with aclosing(wire):
+            await wire.send(user.opened(arrival.node))
+            await self._listen(wire, user, lambda: user.ready)
+            arrival.answered = self._stage.clock()
+            if user.ready:
+                await wire.send(user.call(f"{arrival.name}-nobody") + user.quit(self._stage.clock()))
+                await self._listen(wire, user, lambda: False)
+            arrival.left = self._stage.clock()
 
     async def _listen(self, wire: UserConnection, user: JsonClient, enough: Callable[[], bool]) -> None:
         while not (user.done or user.refused or enough()):

@@ -8,19 +8,21 @@ import anyio
 import pytest
 import redis
 
+from relay.directory import directory
 from relay.directory.directory import Record, Unavailable
 from relay.hub.hub import Hub
 from relay.hub.name_claims import PATIENCE_SECONDS
 from relay.hub.record_writer import RETRY_SECONDS
 from relay.protocol.commands_and_events import Call
-from relay.redis_client.keys import Keys
+from relay.protocol.errors import Code
+from relay.redis_client.keys import Keys, RecordKey
 from relay.session.chat import Chat
 from relay.session.grace_period import RIVALS_US
 from relay.session.pairing import Confirming
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime_interface import Limits
 from relay.session.session import State
-from relay.shared_types import Party
+from relay.shared_types import Located, Party
 from tests.relay.desk import Guests, a_hub, answer, token_of, until, written
 from tests.support.server import RedisServer
 
@@ -215,6 +217,64 @@ async def test_a_stale_owner_refuses_nobody(here: Hub, there: Hub, guests: Guest
     assert (await answer(again))["resumed"] is True
     assert b'"name_lost"' in old.sent
     assert there.sessions["ann"] is not stale
+
+
+async def moved_away(here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, place: RecordKey) -> None:
+    """Have a session move from here to another node, and Redis forget that, as a server does that was replaced."""
+    token = await token_of(guests.at(here))
+    await written(here)
+    before = redis_store.hget(place.key, place.field) or ""
+    session = here.sessions["ann"]
+    assert (await answer(guests.at(there, token=token)))["resumed"] is True
+    await written(there)
+    here.open_tick()
+    here.post(here.node_id, SessionMoved("ann", session.session_id, node_id=there.node_id))
+    await until(lambda: "ann" not in here.sessions)
+    redis_store.hset(place.key, place.field, before)
+
+
+async def test_a_name_that_moved_away_is_given_to_nobody_where_a_replaced_server_still_has_the_former_owner(
+    here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """The new owner's node already follows the new primary, and this one still asks the former one."""
+    await moved_away(here, there, guests, redis_store, Keys(prefix).place("ann"))
+    assert (await answer(guests.at(here)))["code"] == "name_taken"
+
+
+async def test_nobody_is_told_that_its_user_is_offline(
+    here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """A partner here would take the chat for lost."""
+    found = list[Located | Code]()
+    await moved_away(here, there, guests, redis_store, Keys(prefix).place("ann"))
+    here.locate("ann", found.append)
+    await until(lambda: found)
+    assert found == [Code.UNAVAILABLE]
+
+
+async def test_the_record_of_a_session_that_moved_away_is_dropped_once_no_replaced_server_is_asked(
+    here: Hub,
+    there: Hub,
+    guests: Guests,
+    redis_store: redis.Redis,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a replaced server that doesn't remember it the name would be free."""
+    place, kept = Keys(prefix).place("ann"), list[bool]()
+
+    def left(session_id: str) -> bool:
+        """It has left just now, and long ago when it is asked about again."""
+        kept.append(redis_store.hexists(place.key, place.field))
+        return len(kept) == 1
+
+    await moved_away(here, there, guests, redis_store, place)
+    assert here.left(str(redis_store.hget(place.key, place.field)).split()[1].rpartition("/")[2])
+    monkeypatch.setattr(here, "left", left)
+    monkeypatch.setattr(directory, "REPLACED_SERVER_SECONDS", 0.0)
+    await here.directory.tidy([place.partition])
+    assert kept == [True, True]
+    assert not redis_store.hexists(place.key, place.field)
 
 
 async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(

@@ -47,6 +47,9 @@ class Desk:
         """Every session lives, because no test asks about a dead one."""
         return True
 
+    def left(self, session_id: str) -> bool:
+        return False
+
     def user(self, name: str) -> Session:
         """Return a session that has claimed its name elsewhere."""
         return enter(self.world.place("n1"), name).session

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from relay.directory.record import Record, SessionRecord
 from relay.hub.hub import Hub
 from relay.session.session import Session
-from simulator.harness.invariants import differs
+from relay.session.unacked_messages import Run, UnackedMessages
+from simulator.harness.invariants import differs, miscounted
 
 HUB = cast(Hub, SimpleNamespace(node_id="n1"))
 SESSION = cast(Session, SimpleNamespace(session_id="s1", fencing_token=7, chat=SimpleNamespace(id="c1")))
@@ -36,3 +37,24 @@ def test_one_of_another_owner_is_wrong(change: dict[str, Any], word: str) -> Non
 def test_one_with_another_chat_is_wrong(chat: str, session: Session) -> None:
     (said,) = differs(replace(RECORD, body=replace(BODY, chat=chat)), HUB, session)
     assert "chat" in said
+
+
+def window(*runs: Run) -> UnackedMessages:
+    made = UnackedMessages()
+    for run in runs:
+        made.add(run.id, run.texts, run.at)
+    return made
+
+
+def test_a_window_that_has_each_message_once_is_right() -> None:
+    made = window(Run(1, ["a", "é"], 0, 1.0), Run(3, ["b"], 0, 2.0), Run(9, ["c"], 0, 2.0))
+    assert miscounted(made) == ""
+    made.pop_upto(2)
+    assert miscounted(made) == ""
+
+
+def test_one_with_a_message_twice_or_with_wrong_sums_is_not() -> None:
+    assert miscounted(window(Run(1, ["a", "b"], 0, 1.0), Run(2, ["b"], 0, 2.0))) == "has message 2 after 2"
+    made = window(Run(1, ["a"], 0, 1.0))
+    made.bytes += 1
+    assert miscounted(made) == "has 1 messages of 1 bytes, and counts 1 of 2"

@@ -3,6 +3,7 @@
 import pytest
 
 from relay.tools.torture.checker import ANSWER_SECONDS, LEAST_DELIVERED, RULES, Verdict
+from relay.tools.torture.history import OPEN
 from tests.relay.tools.torture.breaking import BREAKING, tale
 from tests.relay.tools.torture.tale import LEASE, Tale
 from tests.support.rows import each_row
@@ -85,6 +86,13 @@ def test_one_who_is_never_answered_is_late_and_so_is_the_word_of_a_call() -> Non
         "no word of a call after 19.9 s",
         "no word of a call after 3.1 s",
     ]
+
+
+def test_one_who_still_waits_is_not_late_yet() -> None:
+    told = Tale()
+    told.comes(ended=OPEN)
+    told.comes(answered=10.1, ended=OPEN)
+    assert told.rules == []
 
 
 def test_one_whose_connection_ended_soon_is_not() -> None:
