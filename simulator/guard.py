@@ -65,7 +65,8 @@ _hooks: list[Callable[[str, Any], None]] = []  # ours, once it is installed: Pyt
 
 
 def _audit(event: str, _: Any) -> None:
-    if event in FORBIDDEN and _guarding and _guarding[0][1] == threading.get_ident():
+    # Without a world this looks no further, also while Python ends and has forgotten the rest of this module.
+    if _guarding and event in FORBIDDEN and _guarding[0][1] == threading.get_ident():
         _guarding[0][0].substitutes.refuse(f"{FORBIDDEN[event]} ({event})")
 
 
