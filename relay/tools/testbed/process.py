@@ -1,5 +1,6 @@
 """Processes of a testbed, which can be killed, frozen and started again."""
 
+import atexit
 import signal
 import socket
 import subprocess
@@ -13,6 +14,12 @@ from relay.tools.testbed.waiting import until
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 20.0  # for a node or a server to accept connections
 port_keepers: Final[list[socket.socket]] = []  # open until this process ends; see `free_port`
+
+
+@atexit.register
+def _close_port_keepers() -> None:
+    for keeper in port_keepers:
+        keeper.close()
 
 
 class Process:
