@@ -112,6 +112,7 @@ def test_receipts_are_settled_when_the_partner_leaves(start: Start, bob: JsonCli
 
 
 def test_a_program_that_is_told_to_end_gives_its_name_back(start: Start, nodes: list[Node], bob: JsonClient) -> None:
+    wait_until(lambda: bob.who("alice") == "offline", "the name isn't that of an earlier program any more", STARTED)
     alice = start("End by a signal")
     wait_until(lambda: bob.who("alice") == "free", "alice is there", STARTED)
     bob.call("alice")
