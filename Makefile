@@ -55,9 +55,9 @@ check-newest: ## The same with the newest releases, of today.
 	$(MAKE) check VENV=build/newest
 
 # Nodes and programs that tests start are measured too, which slows everything down. Report and goal: tools/branches.py.
-coverage: $(VENV)/.developed ## Run all tests measured, and list what of relay/ and cli/ none reaches. TESTS: only these.
+coverage: $(VENV)/.developed ## Run all tests measured, the long ones too, and list what of relay/ and cli/ none reaches. TESTS: only these.
 	rm -rf build/coverage
-	@tests=0; $(BIN)/coverage run -m pytest $(IN_PARALLEL) --timeout 300 $(TESTS) || tests=$$?; \
+	@tests=0; $(BIN)/coverage run -m pytest $(IN_PARALLEL) --timeout 300 -m '' $(TESTS) || tests=$$?; \
 		$(BIN)/python -m tools.branches && exit $$tests
 
 fuzz: EXAMPLES ?= 20000
