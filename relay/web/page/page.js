@@ -233,7 +233,10 @@ async function enter(name) {
   at("my-name").textContent = chat.name;
   show("me", true);
   show("talk", true);
-  for (const [type, act] of Object.entries(HAPPENS)) chat.addEventListener(type, ({ detail }) => act(detail));
+  const mine = chat; // once it is over, only what became of its texts still counts
+  const listen = ([type, act]) =>
+    mine.addEventListener(type, ({ detail }) => (chat === mine || type === "settled") && act(detail));
+  Object.entries(HAPPENS).forEach(listen);
   await null; // what happened until now is told first
   adopt();
   connection();
