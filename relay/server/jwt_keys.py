@@ -167,11 +167,13 @@ def _from_jwk(jwk: dict[str, object]) -> Key | None:
 
 def _secret(content: bytes) -> bytes:
     """Return the secret without one line end at its end. Raises _Unfit for content that others may know."""
-    secret = content.removesuffix(b"\n").removesuffix(b"\r")
+    line = content.removesuffix(b"\n")
+    secret = line.removesuffix(b"\r")
     if len(secret) < SECRET_BYTES:
         raise _Unfit(f"must hold a secret of at least {SECRET_BYTES} bytes")
-    if what := _known_to_others(secret) or _known_to_others(_unpacked(secret)):
-        raise _Unfit(_PUBLIC_TOLD.format(what))
+    for known in (content, line, secret, _unpacked(secret)):  # the last byte of a key may be that of a line end
+        if what := _known_to_others(known):
+            raise _Unfit(_PUBLIC_TOLD.format(what))
     return secret
 
 

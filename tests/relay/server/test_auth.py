@@ -237,6 +237,16 @@ class TestConfusionOfAlgorithms:
             with pytest.raises(ConfigError, match="isn't a secret but a key in PEM or a JWK set, packed in Base64"):
                 Authenticator(issuer.file)
 
+    @pytest.mark.parametrize("end", [b"\n", b"\r"])
+    def test_a_public_key_that_ends_like_a_line_is_not_taken_for_a_secret(self, end: bytes, tmp_path: Path) -> None:
+        issuer = Issuer(tmp_path / "key", algorithm="ES256")
+        while not issuer.der.endswith(end):
+            issuer = Issuer(tmp_path / "key", algorithm="ES256")
+        for content in (issuer.der, issuer.der + b"\n"):
+            issuer.file.write_bytes(content)
+            with pytest.raises(ConfigError, match="isn't a secret but a key"):
+                Authenticator(issuer.file)
+
     def test_a_secret_of_a_set_is_not_good_for_another_key_of_it(self, tmp_path: Path) -> None:
         public, secret = Issuer(tmp_path / "a", kid="a"), Issuer(tmp_path / "b", secret=True, kid="b")
         (tmp_path / "set").write_bytes(jwk_set(public, secret))
