@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # The shortest and the longest time that a function takes in a thread of an executor.
 THREAD_SECONDS: Final = (0.000_05, 0.005)
-# From so many timers on, those that were cancelled are let go of once they are more than half of all.
+# The loop drops cancelled timers once it has more timers than this and more than half of them are cancelled.
 _TIMERS: Final = 100
 
 

@@ -24,8 +24,8 @@ from simulator.world import World
 
 # How long a call in a thread takes.
 THREAD_SECONDS: Final = 0.001
-# Into how many parts the directory is divided, instead of 1,024. Whoever founds it or looks for what was lost writes or
-# reads each of them, which was half of all the work of a run. Of 32 each shard of a cluster still has ten.
+# The directory has this many partitions, instead of 1,024. A node that founds it writes each of them, and one that
+# looks for lost data reads each of them: with 1,024 that was half of a run's work. Each shard still has ten.
 PARTITIONS: Final = 32
 # How often a thread that waits for a name server asks again.
 NAME_SERVER_SECONDS: Final = 0.1

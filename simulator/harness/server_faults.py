@@ -101,7 +101,7 @@ async def _failover_of(breaking: Breaking, database: Database, rng: Random) -> N
 
 
 async def _switch(breaking: Breaking, rng: Random) -> None:
-    """A replica takes a primary's place while that one lives, and keeps whoever is connected to it."""
+    """A replica replaces a primary that is alive, and the primary keeps its connections."""
     servers = breaking.stage.servers
     before = servers.primaries
     if servers.switch():
@@ -171,7 +171,7 @@ async def _isolate(breaking: Breaking, rng: Random) -> None:
 
 
 async def _shard_freeze(breaking: Breaking, rng: Random) -> None:
-    """A primary of a cluster is silent for so long that leases lapse, and isn't replaced.
+    """A primary of a cluster is silent until leases lapse, and isn't replaced.
 
     What needs only the others works meanwhile.
     """

@@ -19,24 +19,24 @@ class WebSocket:
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(PATIENCE)
         self._sock = sock
-        self.library = ServerProtocol(subprotocols=[Subprotocol("pair-relay.1")], max_size=None)
+        self.protocol = ServerProtocol(subprotocols=[Subprotocol("pair-relay.1")], max_size=None)
         self._lines: deque[bytes] = deque()
         self.pongs: list[bytes] = []
         request = self._request()
         self.path = request.path
-        self.library.send_response(self.library.accept(request))
+        self.protocol.send_response(self.protocol.accept(request))
         self.flush()
 
     def _request(self) -> Request:
         while True:
-            self.library.receive_data(self._sock.recv(65_536))
-            for event in self.library.events_received():
+            self.protocol.receive_data(self._sock.recv(65_536))
+            for event in self.protocol.events_received():
                 assert isinstance(event, Request)
                 return event
 
     def flush(self) -> None:
         """Send what the library wants to send, and end the connection if it wants that."""
-        for data in self.library.data_to_send():
+        for data in self.protocol.data_to_send():
             if data:
                 self._sock.sendall(data)
             else:
@@ -46,8 +46,8 @@ class WebSocket:
     def read(self) -> bool:
         """Read once. Returns False at the end of the stream."""
         data = self._sock.recv(65_536)
-        self.library.receive_data(data) if data else self.library.receive_eof()
-        for event in self.library.events_received():
+        self.protocol.receive_data(data) if data else self.protocol.receive_eof()
+        for event in self.protocol.events_received():
             assert isinstance(event, Frame)
             assert event.fin, "a client doesn't send fragments"
             if event.opcode is Opcode.TEXT:
@@ -68,13 +68,13 @@ class WebSocket:
     def readline(self) -> bytes:
         """Return the next message with an LF, or nothing once the client has closed the connection."""
         while not self._lines:
-            if self.library.close_rcvd is not None or not self.read():
+            if self.protocol.close_rcvd is not None or not self.read():
                 return b""
         return self._lines.popleft() + b"\n"
 
     def sendall(self, lines: bytes) -> None:
         for line in lines.splitlines():
-            self.library.send_text(line)
+            self.protocol.send_text(line)
         self.flush()
 
     def fileno(self) -> int:
@@ -99,7 +99,7 @@ class WebPeer(Peer):
 
     def end(self, code: int, reason: str = "") -> None:
         """Close the connection, and wait for the client's answer."""
-        self.web.library.send_close(code, reason)
+        self.web.protocol.send_close(code, reason)
         self.web.flush()
         self.ended()
         self.close()
@@ -108,12 +108,12 @@ class WebPeer(Peer):
         """Wait for the end of the client's stream. It has to send a close frame before."""
         while self.web.read():
             pass
-        assert self.web.library.close_rcvd is not None, "cut off without a close frame"
+        assert self.web.protocol.close_rcvd is not None, "cut off without a close frame"
 
     @property
     def heard_close(self) -> Close:
         """The client's close frame."""
-        close = self.web.library.close_rcvd
+        close = self.web.protocol.close_rcvd
         assert close is not None
         return close
 

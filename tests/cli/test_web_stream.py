@@ -54,7 +54,7 @@ async def test_a_chat_goes_over_messages_and_ends_with_a_closing_handshake(web: 
     def relay() -> None:
         peer = web.accept()
         assert peer.web.path == "/ws"
-        assert peer.web.library.subprotocol == "pair-relay.1"
+        assert peer.web.protocol.subprotocol == "pair-relay.1"
         peer.welcome("alice")
         peer.pair("bob")
         peer.expect(said(1, "hi"))
@@ -88,7 +88,7 @@ async def test_pings_are_answered_while_the_program_says_nothing(web: ScriptedWe
         peer = web.accept()
         peer.welcome("alice")
         for payload in (b"", b"there?"):
-            peer.web.library.send_ping(payload)
+            peer.web.protocol.send_ping(payload)
             peer.web.flush()
             while payload not in peer.web.pongs:
                 assert peer.web.read()
@@ -122,7 +122,7 @@ async def test_a_session_goes_from_tcp_to_websocket_and_back(
             peer.say_bare(b"\xff" * 10)
             peer.ended()
         elif how == "no text":
-            peer.web.library.send_binary(b"{}")
+            peer.web.protocol.send_binary(b"{}")
             peer.web.flush()
             peer.ended()
         peer.close()

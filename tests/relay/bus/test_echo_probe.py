@@ -40,7 +40,7 @@ class Scene:
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and look."""
         self.passed += seconds
-        self.echo_probe._check()  # private: in a node a task does it every so many seconds of real time
+        self.echo_probe._check()  # private: in a node a task calls it at intervals of real time
 
     @property
     def given_up(self) -> tuple[bool, bool]:
