@@ -38,6 +38,18 @@ Object.defineProperty(window, "sessionStorage", {
 });
 """
 NO_ROOM = """Storage.prototype.setItem = () => { throw new DOMException("no room", "QuotaExceededError"); };"""
+# The client's `quit` waits until the node has said that the partner left.
+LATE_QUIT = """
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (frame) {
+  if (!String(frame).includes('"quit"')) return send.call(this, frame);
+  this.addEventListener("message", ({ data }) => {
+    if (!data.includes('"left"')) return;
+    window.partnerLeft = true;
+    send.call(this, frame);
+  });
+};
+"""
 MARKS = HOSTILE.index("Z\u0310\u034a" + "\u0489" * 300)  # one character for a browser, which can't break it
 SMALL: dict[str, Any] = {"viewport": {"width": 320, "height": 568}}
 
@@ -124,6 +136,15 @@ def test_offline_is_said_and_what_is_written_then_arrives_later(visit: Visit, pa
     alice.is_connected()
     bob.hears("from the tunnel")
     alice.is_told("from the tunnel")
+
+
+def test_a_page_that_has_left_ignores_what_its_node_still_says(visit: Visit, pair: list[Node]) -> None:
+    alice, bob = visit(pair[0], "alice", script=LATE_QUIT), visit(pair[1], "bob")
+    alice.meet(bob, "bob")
+    alice.at("#quit").click()
+    bob.at("#quit").click()
+    alice.page.wait_for_function("window.partnerLeft")
+    expect(alice.at("#log .note")).to_have_count(0)
 
 
 def test_a_browser_that_blocks_storage_keeps_the_chat_as_long_as_the_page(visit: Visit, pair: list[Node]) -> None:
