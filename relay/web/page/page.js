@@ -233,10 +233,9 @@ async function enter(name) {
   at("my-name").textContent = chat.name;
   show("me", true);
   show("talk", true);
-  const mine = chat; // once it is over, only what became of its texts still counts
-  const listen = ([type, act]) =>
-    mine.addEventListener(type, ({ detail }) => (chat === mine || type === "settled") && act(detail));
-  Object.entries(HAPPENS).forEach(listen);
+  const mine = chat; // what still happens in it after its end is nothing to the page
+  for (const [type, act] of Object.entries(HAPPENS))
+    mine.addEventListener(type, ({ detail }) => chat === mine && act(detail));
   await null; // what happened until now is told first
   adopt();
   connection();
