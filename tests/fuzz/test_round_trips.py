@@ -46,7 +46,7 @@ def test_a_record_comes_out_as_it_went_in(body: SessionRecord, fencing_token: in
 
 
 @given(st.binary() | st.binary().map(lambda body: b"1 n1/7/s1 " + body))
-def test_what_no_node_wrote_is_no_record(raw: bytes) -> None:
+def test_bytes_that_no_node_wrote_are_read_as_a_record_or_refused(raw: bytes) -> None:
     try:
         found = record.decode(raw)
     except BadRecord as error:

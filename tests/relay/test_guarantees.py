@@ -18,7 +18,7 @@ def test_every_test_that_is_named_exists() -> None:
         assert not test or f"def {test}(" in path.read_text(), f"{file}::{test}"
 
 
-def test_every_promise_names_one() -> None:
+def test_every_promise_names_a_test() -> None:
     rows = [row for row in PROMISED.splitlines() if row.startswith("|") and not row.startswith(HEADS)]
     assert len(rows) > 30
     for row in rows:
