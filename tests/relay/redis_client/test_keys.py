@@ -57,5 +57,5 @@ def test_relays_with_different_prefixes_share_nothing() -> None:
 
 def test_a_node_s_own_keys_bear_its_uid() -> None:
     keys = Keys("relay")
-    assert keys.lease("a") != keys.lease("b")
-    assert keys.inbox("a") != keys.inbox("b")
+    assert keys.lease("uid7") == "relay:lease:uid7"
+    assert keys.inbox("uid7") == "relay:inbox:uid7"
