@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.chatting import Open, a_text, heard_up_to, paired
+from tests.cli.chatting import ENTER, Open, a_text, heard_up_to, paired, said
 from tests.cli.children import Child, Nursery, Streams
 from tests.cli.scripted import ScriptedNode
 from tests.cli.terminal import Terminal
@@ -105,3 +105,11 @@ def test_a_terminal_that_is_not_read_holds_up_neither_connection_nor_signals(
     screen.terminate()
     peer.part()
     assert screen.status() == 128 + signal.SIGTERM
+
+
+def test_where_stopping_is_ignored_ctrl_z_stops_nothing(node: ScriptedNode, terminal: Open, nursery: Nursery) -> None:
+    screen, peer = paired(node, terminal, launch=partial(nursery.start, ignored=[signal.SIGTSTP]))
+    screen.type("\x1a")
+    screen.signal(signal.SIGTSTP)
+    screen.type("still here" + ENTER)
+    peer.expect(said(1, "still here"))
