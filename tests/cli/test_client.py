@@ -9,7 +9,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 import pairchat
-from pairchat import Back, Chat, ConnectionFailed, ConnectionLost, Invited, Left, Message, NotConfirmed, Refused
+from pairchat import Back, Chat, ConnectionFailed, ConnectionLost, Invited, Joined, Left, Message, NotConfirmed, Refused
 from tests.cli.scripted import BYE, PAIRED, PING, PONG, QUIT, WELCOME, Peer, ScriptedNode
 
 pytestmark = pytest.mark.anyio
@@ -362,11 +362,11 @@ async def test_a_call_that_is_over_meanwhile_can_not_be_accepted(node: ScriptedN
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_sync, relay)
         async with pairchat.connect(node.address, name="alice", ask=True) as chat:
-            async for event in chat:
-                if isinstance(event, Invited):
-                    break
+            assert isinstance(await anext(chat), Joined)
+            call = await anext(chat)
+            assert isinstance(call, Invited)
             with pytest.raises(Refused, match="bob does not call any more") as told:
-                await chat.accept(event)
+                await chat.accept(call)
             assert (told.value.code, told.value.name) == ("not_called", "bob")
 
 
