@@ -347,14 +347,6 @@ def test_a_connection_before_any_claim_and_a_good_bye_without_one_send_nothing()
     assert left.data_to_send() == b""
 
 
-def test_a_pong_without_a_ping_before_it_answers_nothing() -> None:
-    protocol = joined()
-    assert protocol.feed(PONG) == []
-    call = protocol.call("bob")
-    protocol.feed(PAIRED + PONG)
-    assert isinstance(call.outcome, Paired)
-
-
 def test_a_saved_session_whose_proof_a_node_does_not_take_is_refused_as_a_claim() -> None:
     protocol = ClientProtocol()
     claim = protocol.recall(SessionState("alice", "t0"))

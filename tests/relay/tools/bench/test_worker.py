@@ -1,15 +1,19 @@
 """The connections of a worker of the load generator."""
 
 import asyncio
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from websockets.frames import Frame, Opcode
 
 from relay.tools.bench import worker
 from relay.tools.bench.client_dialects import speech
 from relay.tools.bench.pair import Pair, Stage
+from relay.tools.bench.run_settings import Job, RunSettings, Target
 from relay.tools.bench.worker import _Refused, _Wire  # private: a worker is a process, which shows only its reports
 from relay.tools.testbed.web_lines import WebLines
 from tests.relay.tools.testbed.test_web_lines import answer
@@ -90,3 +94,11 @@ async def test_a_node_that_pings_is_answered() -> None:
     assert transport.written == [handshake]
     wire.data_received(Frame(Opcode.PING, b"x").serialize(mask=False))
     assert [data[0] for data in transport.written[1:]] == [0x80 | Opcode.PONG]
+
+
+def test_a_worker_whose_run_is_given_up_before_the_load_ends_by_itself() -> None:
+    job = Job(RunSettings(), Target((("127.0.0.1", 1),)), "t", ())
+    command = [sys.executable, "-P", "-m", "relay.tools.bench.worker"]
+    done = subprocess.run(command, input=msgspec.json.encode(job) + b"\n", capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert isinstance(msgspec.json.decode(done.stdout, type=worker.Report), worker.Ready)
