@@ -67,21 +67,6 @@ def test_what_is_told_stands_in_the_order_in_which_it_happened(node: ScriptedNod
     assert kinds.index(("sent", 2)) < kinds.index(("error", None))
 
 
-def test_an_outcome_follows_what_was_accepted_though_the_output_is_read_late(node: ScriptedNode, start: Start) -> None:
-    process, peer = bot(node, start, "--to", "bob")
-    peer.pair("bob")
-    assert told(process)["type"] == "paired"
-    for id in (1, 2, 3):  # more than a pipe holds
-        peer.say(f'{{"type":"msg","id":{id},"from":"bob","chat":"c1","text":"{"x" * 60_000}","at":1}}')
-    ask(process, type="msg", text="hi")
-    while (heard := peer.heard()) != {"type": "msg", "id": 1, "text": "hi", "chat": "c1"}:
-        assert heard["type"] == "ack"
-    peer.say('{"type":"ack","id":1,"chat":"c1"}')
-    kinds = [told(process)["type"] for _ in range(5)]
-    assert sorted(kinds) == ["ack", "msg", "msg", "msg", "sent"]
-    assert kinds.index("sent") < kinds.index("ack")
-
-
 def test_the_end_of_the_input_is_a_quit(node: ScriptedNode, start: Start) -> None:
     process, peer = bot(node, start)
     process.end_input()

@@ -193,7 +193,9 @@ def test_a_command_is_no_name(node: ScriptedNode, terminal: Open) -> None:
 def test_no_name_is_no_answer_to_the_question_for_one(node: ScriptedNode, terminal: Open) -> None:
     screen = terminal()
     screen.wait_typed("Your name:")
-    screen.type(ENTER + "  " + ENTER + "alice" + ENTER)
+    screen.type(ENTER + "  " + ENTER + "al")
+    screen.wait_typed("Your name: al")
+    screen.type("ice" + ENTER)
     node.accept().welcome("alice")
     screen.wait_bar("alice │ nobody yet")
 

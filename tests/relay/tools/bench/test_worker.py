@@ -17,6 +17,7 @@ from relay.tools.bench.run_settings import Job, RunSettings, Target
 from relay.tools.bench.worker import _Refused, _Wire  # private: a worker is a process, which shows only its reports
 from relay.tools.testbed.web_lines import WebLines
 from tests.relay.tools.testbed.test_web_lines import answer
+from tests.support.process import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -70,19 +71,21 @@ async def test_a_request_that_a_node_puts_off_is_repeated(monkeypatch: pytest.Mo
         b'{"type":"error","code":"unavailable","message":"later"}\n',
         b'{"type":"welcome","v":1,"name":"al","token":"t","window":9}\n',
     ]
-    asked = asyncio.create_task(wire.ask(b"hello\n", Stage.FREE))
-    for count, words in enumerate(answers, 1):
-        await transport.wrote(count)
-        wire.data_received(words)
-    await asked
+    async with asyncio.timeout(PATIENCE):
+        asked = asyncio.create_task(wire.ask(b"hello\n", Stage.FREE))
+        for count, words in enumerate(answers, 1):
+            await transport.wrote(count)
+            wire.data_received(words)
+        await asked
     assert transport.written == [b"hello\n"] * 2
 
 
 async def test_a_node_that_speaks_no_websocket_refuses_the_user() -> None:
     wire, _ = sender(WebLines("localhost", 1))
     wire.data_received(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-    with pytest.raises(_Refused, match="no WebSocket"):
-        await wire.opened()
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(_Refused, match="no WebSocket"):
+            await wire.opened()
 
 
 async def test_a_node_that_pings_is_answered() -> None:
