@@ -216,8 +216,6 @@ def _reason(error: BaseException, plain: str) -> str:
         return explain(error, plain=plain)
     if isinstance(error, anyio.EndOfStream):
         return "it closes the connection"
-    if isinstance(error, BaseExceptionGroup):
-        return _reason(error.exceptions[0], plain)
     if error.__cause__ is not None:
         return _reason(error.__cause__, plain)
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:

@@ -167,7 +167,8 @@ class Frames:
 
     async def _listen(self, waiting: MemoryObjectReceiveStream[_Command | _Wrong]) -> None:
         try:
-            async for command in waiting:
+            while True:
+                command = await waiting.receive()
                 if isinstance(command, _Wrong):
                     await self._error(command.code, str(command), command.about)
                 elif command["type"] == "quit":

@@ -44,8 +44,6 @@ class Tunnel:
             ) from None
         if isinstance(event, h11.Response):
             self._answered(event)
-        elif isinstance(event, h11.ConnectionClosed):
-            raise self._failed("it closes the connection")
 
     def _answered(self, response: h11.Response) -> None:
         status, reason = response.status_code, response.reason.decode("latin-1")[:_SHOWN]

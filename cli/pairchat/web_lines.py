@@ -4,7 +4,7 @@
 """
 
 import logging
-from typing import Final
+from typing import Final, NoReturn
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
@@ -87,11 +87,10 @@ class WebLines:
             raise NotARelay(f"{self._server} does not answer like a relay: {self._library.parser_exc}")
         return b"".join(line + b"\n" for line in lines)
 
-    def end(self) -> None:
-        """Report the end of the stream. Raises `ConnectionFailed` if it comes before the end of the handshake."""
+    def end(self) -> NoReturn:
+        """Report that the stream ends before the handshake is done. Raises `ConnectionFailed`."""
         self._library.receive_eof()
-        if not self.open:
-            raise self._failed("it closes the connection before it has answered the WebSocket handshake")
+        raise self._failed("it closes the connection before it has answered the WebSocket handshake")
 
     def _owe(self) -> None:
         """Owe the answers to the last control frames. Of pings that came earlier, the last one has to be answered."""

@@ -3,6 +3,7 @@
 import os
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +89,19 @@ def test_a_pipe_that_somebody_fills_does_for_a_file(pipe: Path, tmp_path: Path) 
         assert use()
         writer.join()
     assert isinstance(client_context(str(authority.file)), ssl.SSLContext)
+
+
+def test_where_a_pipe_can_not_be_read_again_the_authorities_have_to_be_in_a_file(
+    pipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    file = Authority(tmp_path).file
+    writer = threading.Thread(target=pipe.write_bytes, args=[file.read_bytes()])
+    writer.start()
+    with pytest.raises(BadSettings, match=f"^can't read {pipe}: it has to be a file$"):
+        client_context(str(pipe))
+    writer.join()
+    assert client_context(str(file)).get_ca_certs()
 
 
 def test_a_saved_session_that_is_a_pipe_or_too_long_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

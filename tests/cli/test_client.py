@@ -9,8 +9,8 @@ import pytest
 from anyio.to_thread import run_sync
 
 import pairchat
-from pairchat import Back, Chat, ConnectionFailed, ConnectionLost, Left, Message, NotConfirmed, Refused
-from tests.cli.scripted import BYE, PAIRED, PING, PONG, QUIT, Peer, ScriptedNode
+from pairchat import Back, Chat, ConnectionFailed, ConnectionLost, Invited, Joined, Left, Message, NotConfirmed, Refused
+from tests.cli.scripted import BYE, PAIRED, PING, PONG, QUIT, WELCOME, Peer, ScriptedNode
 
 pytestmark = pytest.mark.anyio
 
@@ -348,6 +348,36 @@ async def test_presence_is_told_and_a_chat_can_be_left(node: ScriptedNode) -> No
         assert chat.partner is None
 
     await converse(node, bob, alice)
+
+
+async def test_a_call_that_is_over_meanwhile_can_not_be_accepted(node: ScriptedNode) -> None:
+    def relay() -> None:
+        peer = node.accept()
+        assert peer.heard()["ask"] is True
+        peer.say(WELCOME % ("alice", 256, 9999, 30), '{"type":"invited","name":"bob","chat":"c1","wait":30}')
+        peer.expect({"type": "accept", "chat": "c1"})
+        peer.say('{"type":"missed","name":"bob","chat":"c1"}')
+        peer.part()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_sync, relay)
+        async with pairchat.connect(node.address, name="alice", ask=True) as chat:
+            assert isinstance(await anext(chat), Joined)
+            call = await anext(chat)
+            assert isinstance(call, Invited)
+            with pytest.raises(Refused, match="bob does not call any more") as told:
+                await chat.accept(call)
+            assert (told.value.code, told.value.name) == ("not_called", "bob")
+
+
+async def test_after_the_end_everything_is_refused_as_closed(node: ScriptedNode) -> None:
+    async def alice(chat: Chat) -> None:
+        await chat.quit()
+        with pytest.raises(ConnectionLost, match="the connection is closed"):
+            await chat.paired()
+
+    with anyio.fail_after(PROMPT):
+        await converse(node, Peer.part, alice)
 
 
 async def test_a_taken_name_is_refused_and_another_may_be_claimed(node: ScriptedNode) -> None:

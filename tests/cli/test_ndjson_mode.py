@@ -104,6 +104,21 @@ def test_a_text_without_acknowledgement_is_told_and_fails(node: ScriptedNode, st
     assert process.ended()[0] == 1
 
 
+def test_another_chat_than_the_present_one_is_not_left(node: ScriptedNode, start: Start) -> None:
+    process, peer = bot(node, start, "--to", "bob")
+    peer.pair("bob")
+    assert told(process)["type"] == "paired"
+    ask(process, type="leave", chat="c0", ref=1)
+    assert told(process) == {
+        "type": "error",
+        "code": "not_paired",
+        "message": "that chat is over",
+        "ref": 1,
+    }
+    ask(process, type="leave", chat="c1")
+    peer.expect({"type": "leave", "chat": "c1"})
+
+
 def test_calls_are_answered(node: ScriptedNode, start: Start) -> None:
     process = start("alice", "--json", "--ask")
     peer = node.accept()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.home import Home
 from tests.cli.piped import Start
 from tests.cli.scripted import BYE, PAIRED, PING, PONG, QUIT, Peer, ScriptedNode
 
@@ -212,6 +213,29 @@ def test_lines_that_cannot_be_sent_are_told_and_the_others_go(node: ScriptedNode
     assert told[1] == "* Line 1 was not sent: it is not UTF-8"
     assert told[2] == "* Line 2 was not sent: it is too long"
     assert told[3].startswith("* Line 3 was not sent: too long")
+
+
+def test_a_chat_that_an_earlier_program_began_goes_on_and_is_told(node: ScriptedNode, start: Start) -> None:
+    home = Home()
+    earlier = start("alice", "--to", "bob", home=home)
+    peer = alice(node)
+    peer.pair("bob")
+    peer.say('{"type":"msg","id":1,"from":"bob","chat":"c1","text":"hi","at":1}')
+    assert earlier.line() == "bob: hi\n"
+    peer.expect({"type": "ack", "id": 1, "chat": "c1"})
+    earlier.signal(signal.SIGKILL)
+    assert earlier.ended()[0] == -signal.SIGKILL
+    process = start("alice", home=home)
+    peer = node.accept()
+    peer.take_back("alice", last=1, partner="bob")
+    assert [process.notice() for _ in range(2)] == ["* Connected as alice again.", "* You are chatting with bob."]
+    process.type(b"back again\n")
+    while (heard := peer.heard()) != said(1, "back again"):
+        assert heard == {"type": "ack", "id": 1, "chat": "c1"}  # once more
+    peer.say(an_ack(1))
+    process.end_input()
+    peer.part()
+    assert process.ended() == (0, "", [])
 
 
 def test_a_taken_name_is_one_line_and_a_failure(node: ScriptedNode, start: Start) -> None:

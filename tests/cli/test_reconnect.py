@@ -105,6 +105,24 @@ async def test_a_program_that_waits_meanwhile_may_be_cancelled(node: ScriptedNod
     await play(relay, alice)
 
 
+async def test_a_claim_that_no_other_server_takes_fails_with_the_reason_of_the_first(node: ScriptedNode) -> None:
+    with ScriptedNode() as other:
+
+        def relay() -> None:
+            peer = node.accept()
+            other.stop_listening()
+            node.stop_listening()
+            assert peer.heard()["name"] == "alice"
+            peer.close()
+
+        async def alice() -> None:
+            with pytest.raises(ConnectionLost, match=f"^{node.address} closes the connection at once: "):
+                async with pairchat.connect(node.address, other.address, name="alice"):
+                    pass
+
+        await play(relay, alice)
+
+
 async def test_the_next_server_takes_over_and_nothing_is_told_twice(node: ScriptedNode) -> None:
     with ScriptedNode() as other:
 

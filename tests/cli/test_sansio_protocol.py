@@ -25,6 +25,7 @@ from pairchat import (
 )
 from pairchat.frame_decoder import MAX_NODE_LINE
 from pairchat.frame_handlers import _HANDLERS  # private: the table itself is what is tested
+from pairchat.saved_session import SessionState
 from relay.configuration.config import MAX_LINE_BYTES
 from relay.protocol.json_frames import NodeFrame
 from tests.cli.scripted import WELCOME
@@ -333,3 +334,21 @@ def test_bytes_may_arrive_in_any_pieces(cuts: list[int]) -> None:
         told += protocol.feed(CONVERSATION[start:end])
     assert told == whole.feed(CONVERSATION)
     assert len(told) == 7
+
+
+def test_a_connection_before_any_claim_and_a_good_bye_without_one_send_nothing() -> None:
+    protocol = ClientProtocol()
+    protocol.reconnect()
+    protocol.farewell(now=True)
+    assert protocol.data_to_send() == b""
+    left = joined()
+    left.connection_lost("gone")
+    left.farewell(now=True)
+    assert left.data_to_send() == b""
+
+
+def test_a_saved_session_whose_proof_a_node_does_not_take_is_refused_as_a_claim() -> None:
+    protocol = ClientProtocol()
+    claim = protocol.recall(SessionState("alice", "t0"))
+    assert protocol.feed(error("bad_auth")) == []
+    assert code(claim) == "bad_auth"

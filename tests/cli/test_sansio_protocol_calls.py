@@ -131,3 +131,12 @@ def test_the_chat_of_a_call_that_nobody_gave_up_stays() -> None:
     protocol = away_from("never")
     assert protocol.feed(WELCOME_BACK + PAIRED_AWAY)[1:] == [Paired("bob", "c1", "client", True)]
     assert protocol.partner == "bob"
+
+
+def test_a_missed_call_answers_no_acceptance_of_another() -> None:
+    protocol = joined()
+    accept = protocol.accept("c2")
+    assert protocol.feed(MISSED) == [Missed("bob", "c1")]
+    assert accept.outcome is None
+    protocol.feed(PAIRED.replace(b'"c1"', b'"c2"'))
+    assert accept.outcome == Paired("bob", "c2", "client")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.chatting import Open, a_text, heard_up_to, paired
+from tests.cli.chatting import ENTER, Open, a_text, heard_up_to, paired, said
 from tests.cli.children import Child, Nursery, Streams
-from tests.cli.scripted import ScriptedNode
+from tests.cli.scripted import PAIRED, ScriptedNode
 from tests.cli.terminal import Terminal
 from tests.support.process import wait_until
 
@@ -23,6 +23,9 @@ import fcntl, os, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvp("bash", ["bash", "--norc", "--noediting", "-i"])
 """
+
+# A program that some other program started with stopping ignored.
+UNSTOPPED = "from signal import *; from pairchat.cli import main; signal(SIGTSTP, SIG_IGN); main()"
 
 
 class Shell:
@@ -105,3 +108,17 @@ def test_a_terminal_that_is_not_read_holds_up_neither_connection_nor_signals(
     screen.terminate()
     peer.part()
     assert screen.status() == 128 + signal.SIGTERM
+
+
+def test_where_stopping_is_ignored_ctrl_z_stops_nothing(node: ScriptedNode, terminal: Open) -> None:
+    shell = Shell()
+    screen = terminal(launch=shell)
+    screen.type(f'{sys.executable} -c "{UNSTOPPED}" alice\r')
+    peer = node.accept()
+    peer.welcome("alice")
+    screen.wait_for("You are alice.")
+    peer.say(PAIRED % ("bob", "c1"))
+    screen.wait_bar("bob is here")
+    os.kill(shell.job(), signal.SIGTSTP)
+    screen.type("\x1a" + "still here" + ENTER)
+    peer.expect(said(1, "still here"))

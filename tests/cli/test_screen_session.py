@@ -188,3 +188,31 @@ def test_a_command_is_no_name(node: ScriptedNode, terminal: Open) -> None:
     screen.wait_for("! The name /help is taken.")
     screen.type("/quit" + ENTER)
     assert screen.status() == 0
+
+
+def test_no_name_is_no_answer_to_the_question_for_one(node: ScriptedNode, terminal: Open) -> None:
+    screen = terminal()
+    screen.wait_typed("Your name:")
+    screen.type(ENTER + "  " + ENTER + "al")
+    screen.wait_typed("Your name: al")
+    screen.type("ice" + ENTER)
+    node.accept().welcome("alice")
+    screen.wait_bar("alice │ nobody yet")
+
+
+def test_a_text_of_an_earlier_program_whose_session_is_gone_is_shown_with_its_outcome(
+    node: ScriptedNode, terminal: Open
+) -> None:
+    home = Home()
+    earlier, peer = paired(node, terminal, home=home)
+    earlier.type("hi" + ENTER)
+    peer.expect(said(1, "hi"))
+    earlier.signal(signal.SIGKILL)
+    assert earlier.status() == -signal.SIGKILL
+    screen = terminal("alice", home=home)
+    peer = node.accept()
+    assert peer.heard()["token"] == "t0"
+    peer.say('{"type":"error","code":"bad_token","message":"no","name":"alice"}')
+    peer.welcome("alice")
+    screen.wait_for("✗  alice │ hi")
+    screen.wait_for("may not have arrived (the partner was lost); /retry")

@@ -17,7 +17,7 @@ import pairchat
 from pairchat.saved_session import SessionState
 from pairchat.session_store import STALE, SessionStore, state_folder
 from tests.cli.chatting import a_text
-from tests.cli.scripted import ScriptedNode
+from tests.cli.scripted import BYE, PATIENCE, QUIT, ScriptedNode
 
 SERVERS = ("localhost:9999", "localhost:10000")
 
@@ -105,6 +105,56 @@ def test_a_program_whose_session_is_quiet_gives_signs_of_itself(
     store.alive()
     store.close()
     SessionStore(tmp_path, "bob", SERVERS).close()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.anyio
+async def test_a_connected_program_that_is_quiet_gives_signs_of_itself(
+    node: ScriptedNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairchat.session_store.ALIVE_EVERY", -1.0)
+    monkeypatch.setattr("pairchat.reconnector.PING_EVERY", 0.01)
+    signs, given = [], anyio.Event()
+
+    def utime(path: Path) -> None:
+        signs.append(path)
+        given.set()
+
+    monkeypatch.setattr("pairchat.session_store.os.utime", utime)
+
+    def relay() -> None:
+        peer = node.accept()
+        peer.welcome("ann")
+        peer.expect(QUIT)  # pings are answered before
+        peer.say(BYE)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_sync, relay)
+        async with pairchat.connect(node.address, name="ann", state=tmp_path) as chat:
+            with anyio.fail_after(PATIENCE):
+                await given.wait()
+            assert chat.online
+    assert {(path.parent, path.suffix) for path in signs} == {(tmp_path, ".json")}
+
+
+def test_an_old_session_that_was_taken_up_in_the_last_moment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = SessionStore(tmp_path, "ann", SERVERS)
+    old.save(SessionState("ann", "t0"))
+    old.close()
+    file = age(tmp_path, STALE + 1)
+    lock, locked = fcntl.flock, []
+
+    def flock(fd: int, how: int) -> None:
+        lock(fd, how)
+        locked.append(fd)
+        if len(locked) == 2:  # that of the old session, after the program's own
+            os.utime(file)
+
+    monkeypatch.setattr("pairchat.session_store.fcntl.flock", flock)
+    SessionStore(tmp_path, "bob", SERVERS).close()
+    assert len(locked) == 2
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -1,6 +1,8 @@
 """Settings: variables override the file, and options override both."""
 
 import subprocess
+import sys
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from tests.cli.chatting import Open
 from tests.cli.home import Home
 from tests.cli.piped import Start
 from tests.cli.scripted import ScriptedNode
+
+# A user who is in no user database, as in some containers.
+HOMELESS = "import pwd; pwd.getpwuid = {}.__getitem__; from pairchat.cli import main; main()"
 
 
 def home_with(text: str) -> Home:
@@ -189,6 +194,21 @@ def test_the_file_that_is_made_is_the_one_that_was_named(start: Start, options: 
 
 def test_the_version_is_told(start: Start) -> None:
     assert start("--version").ended() == (0, f"pairchat {version('pair-relay')}\n", [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ("--init", "there is no home folder: set HOME or XDG_CONFIG_HOME"),
+        ("--install-completion", "there is no home folder: set HOME"),
+    ],
+)
+def test_without_a_home_there_is_no_place_for_a_file(asked: str, complaint: str) -> None:
+    with closing(Home()) as home:
+        environment = {key: value for key, value in home.environment("").items() if key != "HOME"}
+        command = [sys.executable, "-c", HOMELESS, asked]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"pairchat: {complaint}\n")
 
 
 def test_questions_without_answers_make_no_file(start: Start) -> None:

@@ -143,6 +143,39 @@ async def test_a_relay_that_wants_a_certificate_is_shown_ours(node: ScriptedNode
             assert chat.name == "alice"
 
 
+async def test_a_relay_that_hangs_up_in_the_midst_of_the_handshake_is_told(node: ScriptedNode) -> None:
+    def relay() -> None:
+        with node.accept_bare() as taken:
+            taken.recv(10_000)  # all of it, because the end would be a reset otherwise
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_sync, relay)
+        words = f"can't connect to {node.address}: it closes the connection"
+        with pytest.raises(pairchat.ConnectionFailed, match=f"^{re.escape(words)}$"):
+            async with pairchat.connect(node.address, name="alice", tls=client_context()):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("alert", "words"),
+    [
+        (48, "it does not accept your certificate"),  # unknown_ca
+        (45, "it does not accept your certificate: it has expired"),
+    ],
+)
+async def test_why_a_relay_refuses_our_certificate_is_told(node: ScriptedNode, alert: int, words: str) -> None:
+    def relay() -> None:
+        with node.accept_bare() as taken:
+            taken.recv(10_000)
+            taken.sendall(bytes([21, 3, 3, 0, 2, 2, alert]))  # a fatal alert
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_sync, relay)
+        with pytest.raises(pairchat.ConnectionFailed, match=f"{node.address}: {words}$"):
+            async with pairchat.connect(node.address, name="alice", tls=client_context()):
+                pass
+
+
 async def test_a_port_with_tls_is_told_from_a_relay_that_is_gone(node: ScriptedNode) -> None:
     def relay() -> None:
         for words in (b"", b"\x15\x03\x01\x00\x02\x02\x28"):

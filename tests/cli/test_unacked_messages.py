@@ -3,6 +3,7 @@
 import pytest
 
 from pairchat import DeliveryStatus, NotARelay, Outgoing, Refused, Settled
+from tests.cli.scripted import WELCOME
 from tests.cli.wire import chatting, error, joined, said
 
 
@@ -115,6 +116,16 @@ def test_a_line_found_too_long_by_a_stricter_node_refuses_the_longest_text() -> 
     short, long = protocol.send("short"), protocol.send("l" * 100)
     assert protocol.feed(error("too_long")) == [Settled(long)]
     assert (long.fate, short.fate) == (DeliveryStatus.REFUSED, DeliveryStatus.PENDING)
+
+
+def test_a_line_found_too_long_before_any_text_goes_again_refuses_no_text() -> None:
+    protocol = chatting()
+    text = protocol.send("hi")
+    protocol.connection_lost("gone")
+    protocol.reconnect()
+    protocol.feed((WELCOME % ("alice", 256, 9999, 30)).replace('"resumed":false', '"resumed":true').encode() + b"\n")
+    assert protocol.feed(error("too_long")) == []
+    assert text.fate is DeliveryStatus.PENDING
 
 
 def test_a_full_window_with_nothing_in_it_refuses_for_good() -> None:

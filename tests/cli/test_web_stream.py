@@ -11,12 +11,15 @@ import pytest
 from anyio.abc import ByteStream
 from anyio.to_thread import run_sync
 from websockets.frames import Close, Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 import pairchat
 from pairchat import ConnectionFailed, ConnectionLost, Dropped, Joined, Lost, Message, Refused
-from pairchat.address import parse_address
+from pairchat.address import WebAddress, parse_address
 from pairchat.dial import Route
 from pairchat.transport import Transport
+from pairchat.web_lines import SUBPROTOCOL
 from pairchat.web_stream import WebStream
 from tests.cli.chatting import a_text, an_ack, said
 from tests.cli.piped import Start
@@ -308,6 +311,39 @@ async def test_a_close_frame_is_still_owed_if_the_task_that_sends_it_is_cancelle
     below.clogged = False
     await stream.aclose()
     assert below.taken[:2] == b"\x88\x82"  # a close frame with a code
+
+
+async def test_lines_that_come_in_one_piece_with_the_handshake_are_read() -> None:
+    server = ServerProtocol(subprotocols=[SUBPROTOCOL])
+
+    class Eager(Clogged):
+        """A node that speaks at once."""
+
+        async def send(self, item: bytes) -> None:
+            server.receive_data(item)
+            (request,) = server.events_received()
+            assert isinstance(request, Request)
+            server.send_response(server.accept(request))
+            server.send_text(PONG.encode())
+            self._data = [b"".join(server.data_to_send()), b""]
+
+    stream = await WebStream.open(Eager(b""), WebAddress("relay.example", 443, True))
+    assert await stream.receive() == f"{PONG}\n".encode()
+    with pytest.raises(anyio.EndOfStream):
+        await stream.receive()
+
+
+async def test_nothing_is_sent_after_the_close_frame_of_a_node() -> None:
+    lines, _ = opened()
+    below = Clogged(Frame(Opcode.CLOSE, Close(1001, "going away").serialize()).serialize(mask=False))
+    below.clogged = False
+    stream = WebStream(below, lines, b"")
+    await stream.receive()
+    answered = below.taken
+    assert answered
+    with pytest.raises(anyio.BrokenResourceError):
+        await stream.send(b"{}\n")
+    assert below.taken == answered
 
 
 async def test_a_cancelled_program_gives_its_name_back(web: ScriptedWebNode) -> None:

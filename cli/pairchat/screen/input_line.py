@@ -65,16 +65,15 @@ class InputLine:
         )
 
     def ask(self, words: str, answer: Callable[[bool], None]) -> None:
-        """Ask a question. One that is still open is answered with no."""
-        if self.question is not None:
-            self.question.answer(False)
+        """Ask a question. None may be open, and while one is, keys and pastes only answer it or do nothing."""
+        assert self.question is None
         self.question = Question(words, answer)
 
     def reply(self, yes: bool) -> None:
-        """Answer the open question, if there is one."""
+        """Answer the open question."""
         question, self.question = self.question, None
-        if question is not None:
-            question.answer(yes)
+        assert question is not None
+        question.answer(yes)
 
     def send(self) -> None:
         """Pass the line to `accept`, add it to the history, and clear the input."""

@@ -144,8 +144,7 @@ class _Gathering:
             self._all_ready.set()
 
     def _note_progress(self, second: int, report: Report) -> None:
-        if not isinstance(report, Progress):
-            return
+        assert isinstance(report, Progress)
         self._second[second] += report.delivered
         self._told[second] += 1
         if self._told[second] == len(self._jobs):

@@ -72,8 +72,8 @@ class Process:
         self.tell(number)
         process = self._process
         await until(lambda: process.poll() is not None)
-        if process.stdin is not None:
-            process.stdin.close()
+        assert process.stdin is not None
+        process.stdin.close()
         return process.returncode
 
 

@@ -302,13 +302,8 @@ class Cluster(Servers):
 
 def make(engine: RedisKind, folder: Path) -> Servers:
     """Return the servers of an engine, which aren't started yet, with their files in an empty folder."""
-    match engine:
-        case RedisKind.STANDALONE:
-            return Endpoint(folder)
-        case RedisKind.SENTINEL:
-            return Watched(folder)
-        case RedisKind.CLUSTER:
-            return Cluster(folder)
+    kinds = {RedisKind.STANDALONE: Endpoint, RedisKind.SENTINEL: Watched, RedisKind.CLUSTER: Cluster}
+    return kinds[engine](folder)
 
 
 def _blocking_client(port: int) -> redis.Redis:

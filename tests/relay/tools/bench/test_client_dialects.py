@@ -68,9 +68,11 @@ def test_json_hears(line: bytes, heard: Heard) -> None:
     assert JSON.read(line + b"\n") == heard
 
 
-def test_text_hears_messages() -> None:
+def test_text_hears_messages_and_what_is_between_them() -> None:
     line = f"[Mon Nov 23 03:34:00 2026] bo: ({SAID})\n".encode()
     assert TEXT.read(line + line) == Heard(stamps=Counter({STAMP: 2}))
+    between = line + b"* May not have arrived: @1 hello\n" + line
+    assert TEXT.read(between) == Heard(stamps=Counter({STAMP: 2}), unconfirmed=1)
 
 
 @each_row(

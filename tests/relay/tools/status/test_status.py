@@ -127,6 +127,12 @@ def test_nobody_is_a_status_too() -> None:
     assert drawn(status())[0] == "relay: 0 nodes, 0 users, 0 pairs, 0 messages/s in, 0 out"
 
 
+def test_nodes_that_can_not_be_listed_are_told() -> None:
+    shown = Status("relay", "standalone", (), (), trouble="no answer\x1b[2J")
+    assert drawn(shown)[1] == r"it can't be read which nodes there are: no answer\x1b[2J"
+    assert json.loads(formatting.as_json(shown))["trouble"] == "no answer\x1b[2J"
+
+
 def test_a_table_fits_into_80_columns() -> None:
     lines = drawn(status(Node("u", REPORT, 3.5)), 80)
     assert lines[1].split() == [

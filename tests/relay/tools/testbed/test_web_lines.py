@@ -11,14 +11,19 @@ from relay.web.frames import PING_FRAME, End, MessageFramer, close_frame, text_f
 LINES = [b"{}", b"x" * 125, b"y" * 126, b"z" * 65_535, b"a" * 65_536, "€".encode()]
 
 
-def shaken(lines: WebLines, behind: bytes = b"") -> bytes:
-    """Have a server of the library answer the handshake."""
+def answer(handshake: bytes) -> bytes:
+    """Return what a server of the library answers to the handshake."""
     server = ServerProtocol()
-    server.receive_data(lines.take_owed())
+    server.receive_data(handshake)
     (request,) = server.events_received()
     assert isinstance(request, Request)
     server.send_response(server.accept(request))
-    return lines.feed(b"".join(server.data_to_send()) + behind)
+    return b"".join(server.data_to_send())
+
+
+def shaken(lines: WebLines, behind: bytes = b"") -> bytes:
+    """Have a server answer the handshake."""
+    return lines.feed(answer(lines.take_owed()) + behind)
 
 
 def test_lines_go_to_a_node_as_messages() -> None:
@@ -36,6 +41,23 @@ def test_messages_of_a_node_come_as_lines_however_they_are_cut(size: int) -> Non
     for at in range(3, len(data), size):
         told += lines.feed(data[at : at + size])
     assert told == b"".join(line + b"\n" for line in LINES)
+
+
+def test_a_handshake_may_come_in_pieces() -> None:
+    lines = WebLines("localhost", 1)
+    data = answer(lines.take_owed())
+    for at in range(len(data)):
+        assert not lines.open
+        assert lines.feed(data[at : at + 1]) == b""
+    assert lines.open
+    assert lines.feed(text_frame(b"{}")) == b"{}\n"
+
+
+def test_a_pong_needs_no_answer() -> None:
+    lines = WebLines("localhost", 1)
+    shaken(lines)
+    assert lines.feed(Frame(Opcode.PONG, b"").serialize(mask=False) + text_frame(b"{}")) == b"{}\n"
+    assert lines.take_owed() == b""
 
 
 def test_control_frames_are_answered() -> None:

@@ -164,3 +164,14 @@ async def test_a_server_that_is_away_ends_the_connection() -> None:
         async with await anyio.connect_tcp("127.0.0.1", proxy.port) as client:
             assert await closed(client)
         tasks.cancel_scope.cancel()
+
+
+async def test_what_is_held_twice_is_released_at_once() -> None:
+    async with network() as net, await net.connect() as client:
+        assert await ask(client, b"1") == b"echo 1"
+        net.proxy.hold()
+        await client.send(b"2")
+        assert await silent(client)
+        net.proxy.hold()
+        net.proxy.release(cut=False)
+        assert await hear(client) == b"echo 2"
