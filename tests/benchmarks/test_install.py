@@ -16,7 +16,7 @@ Conf ejabberd (23.01-1 Debian:12/stable [amd64])
 """
 
 
-def test_what_the_machine_lacks_is_unpacked_and_its_own_libraries_are_not() -> None:
+def test_packages_that_the_machine_lacks_are_unpacked_and_its_own_libraries_are_not() -> None:
     missing = "\n".join(line for line in EVERYTHING.splitlines() if "libc6" not in line)
     assert install.debian_packages(missing, EVERYTHING) == ["ejabberd", "erlang-base", "libyaml-0-2"]
 

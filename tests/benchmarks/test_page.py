@@ -41,7 +41,7 @@ def written(folder: Path) -> str:
     return (folder / "benchmarks.md").read_text()
 
 
-def test_what_was_measured_is_on_it(written: str) -> None:
+def test_the_page_shows_the_machine_and_all_that_was_measured(written: str) -> None:
     assert "Some CPU, 2 cores" in written
     assert "| relay, JSON, acks by nodes | 12,345 | 17.5 µs | 1.00 ms | 3.25 ms | – | – | – |" in written
     assert "2.0 KiB" in written

@@ -104,7 +104,7 @@ def test_its_types_say_what_is_wrong(installed: Path) -> None:
 @pytest.mark.parametrize(
     ("heading", "told"), [("Say something", "delivered by his client"), ("Talk to it", "delivered to bob's client")]
 )
-def test_who_says_something_learns_that_it_has_arrived(
+def test_a_program_that_says_something_learns_that_it_has_arrived(
     start: Start, guests: Guests, pair: list[Node], heading: str, told: str
 ) -> None:
     bob = guests.json(pair[1], "bob", acks=True)

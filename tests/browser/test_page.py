@@ -250,7 +250,9 @@ def test_a_partner_who_is_away_is_waited_for(visit: Visit, pair: list[Node], gue
     alice.is_told("take your time")
 
 
-def test_who_reads_further_up_sees_that_there_is_something_new(visit: Visit, pair: list[Node], guests: Guests) -> None:
+def test_a_user_who_reads_further_up_sees_that_there_is_a_new_message(
+    visit: Visit, pair: list[Node], guests: Guests
+) -> None:
     alice, bob = visit(pair[0], "alice", **SMALL), guests.json(pair[1], "bob", acks=True)
     alice.call("bob")
     bob.expect("paired")
@@ -363,7 +365,7 @@ def check_rules(visitor: Visitor) -> None:
     assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]] == []
 
 
-def test_it_is_small_and_strict(visit: Visit, pair: list[Node]) -> None:
+def test_the_page_is_small_and_has_a_strict_policy(visit: Visit, pair: list[Node]) -> None:
     alice = visit(pair[0], "alice")
     answers = alice.answers
     assert sum(len(answer.body()) for answer in answers) < MOST

@@ -26,7 +26,7 @@ def test_an_address_is_a_host_and_a_port(written: str, host: str, port: int, sho
     "wrong",
     ["", ":9999", "::1", "::1:9999", "[::1", "[::1]x", "h:", "h:0", "h:65536", "h:x", "h:١", "a b:1", "h:9" * 99],
 )
-def test_what_is_no_address_is_told_in_one_line(wrong: str) -> None:
+def test_an_invalid_address_is_told_in_one_line(wrong: str) -> None:
     with pytest.raises(BadServer) as told:
         parse_address(wrong)
     assert "\n" not in str(told.value)
@@ -88,7 +88,7 @@ def test_a_url_names_its_host_to_http_in_ascii() -> None:
         ("wss://alice:sec#ret@h", "this URL"),
     ],
 )
-def test_what_is_wrong_with_a_url_is_told_in_one_line_without_a_password(wrong: str, told: str) -> None:
+def test_a_mistake_in_a_url_is_told_in_one_line_without_a_password(wrong: str, told: str) -> None:
     with pytest.raises(BadServer) as refused:
         parse_address(wrong)
     assert told in str(refused.value)

@@ -23,7 +23,7 @@ from tests.support.rows import each_row
         ("\ud800", r"\ud800"),
     ],
 )
-def test_what_steers_a_terminal_is_shown_instead(hostile: str, shown: str) -> None:
+def test_characters_that_steer_a_terminal_are_shown_as_escapes(hostile: str, shown: str) -> None:
     assert escape(hostile) == shown
 
 

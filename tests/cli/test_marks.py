@@ -125,7 +125,7 @@ def test_the_end_of_a_chat_is_told_from_that_of_the_next_one(chatting: ClientPro
     assert chatting.chat == "c2"
 
 
-def test_what_is_asked_again_after_a_resume_has_its_mark(alice: ClientProtocol) -> None:
+def test_a_request_that_is_repeated_after_a_resume_has_its_mark(alice: ClientProtocol) -> None:
     who = alice.who("zoe", "w")
     [said] = written(alice)
     resume(alice)
@@ -251,7 +251,7 @@ def test_the_rest_of_a_burst_behind_a_full_window_is_said_again(chatting: Client
     assert written(chatting) == []
 
 
-def test_what_may_have_gone_out_is_never_refused(chatting: ClientProtocol) -> None:
+def test_a_text_that_may_have_gone_out_is_never_called_refused(chatting: ClientProtocol) -> None:
     """The next node takes shorter lines, but the one before may have taken the text. The texts after it are taken."""
     one, long, three = texts(chatting, "one", "x" * 900, "three")
     told = resume(chatting, paired(resumed=True, last=0), max_line=512)
@@ -265,7 +265,7 @@ def test_what_may_have_gone_out_is_never_refused(chatting: ClientProtocol) -> No
     assert chatting.send("four").id == 4
 
 
-def test_what_never_went_out_is_refused(chatting: ClientProtocol) -> None:
+def test_a_text_that_never_went_out_and_is_too_long_is_refused(chatting: ClientProtocol) -> None:
     chatting.connection_lost("gone")
     one, long, three = texts(chatting, "one", "x" * 900, "three")
     resume(chatting, paired(resumed=True, last=0), max_line=512)

@@ -52,7 +52,7 @@ def test_a_conversation_is_told_frame_by_frame(node: ScriptedNode, start: Start)
     assert process.ended() == (0, '{"type":"bye"}\n', [])
 
 
-def test_what_is_told_stands_in_the_order_in_which_it_happened(node: ScriptedNode, start: Start) -> None:
+def test_events_are_told_in_the_order_in_which_they_happened(node: ScriptedNode, start: Start) -> None:
     process, peer = bot(node, start)
     commands = [{"type": "to", "name": "bob"}, *[{"type": "msg", "text": str(id)} for id in (1, 2)], {"type": "fly"}]
     process.type("".join(json.dumps(command) + "\n" for command in commands).encode())
@@ -74,7 +74,7 @@ def test_the_end_of_the_input_is_a_quit(node: ScriptedNode, start: Start) -> Non
     assert process.ended() == (0, '{"type":"bye"}\n', [])
 
 
-def test_what_can_not_be_done_is_told_and_nothing_else(node: ScriptedNode, start: Start) -> None:
+def test_a_command_that_can_not_be_carried_out_gets_an_error_and_nothing_else(node: ScriptedNode, start: Start) -> None:
     process, peer = bot(node, start)
     for line in (b"nonsense\n", b"[]\n", b'{"type":"fly"}\n', b'{"type":"msg","text":1}\n', b"x" * 400_000 + b"\n"):
         process.type(line)

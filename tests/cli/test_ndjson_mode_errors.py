@@ -38,7 +38,9 @@ def test_a_lost_name_is_told_and_the_status_says_so(node: ScriptedNode, start: S
 
 
 @pytest.mark.parametrize("kind", ["accept", "decline", "typing"])
-def test_what_needs_a_chat_or_a_call_is_refused_without_one(kind: str, node: ScriptedNode, start: Start) -> None:
+def test_a_command_that_needs_a_call_is_refused_without_one_and_typing_is_ignored_without_a_chat(
+    kind: str, node: ScriptedNode, start: Start
+) -> None:
     process, peer = bot(node, start)
     ask(process, type=kind)
     ask(process, type="quit")

@@ -148,7 +148,7 @@ def test_a_partner_who_is_not_there_is_one_line_and_a_status(
     assert process.ended() == (5, "", [f"* {words}"])
 
 
-def test_who_is_called_sends_what_waited_and_ends_like_a_caller(node: ScriptedNode, start: Start) -> None:
+def test_a_callee_sends_the_input_that_waited_and_ends_like_a_caller(node: ScriptedNode, start: Start) -> None:
     process = start("alice")
     process.type(b"hi\n")
     process.end_input()
@@ -180,7 +180,7 @@ def test_a_partner_who_leaves_before_the_end_of_the_input_is_a_failure(node: Scr
     assert process.ended()[0] == 5
 
 
-def test_what_was_written_for_one_is_not_said_to_the_next_caller(node: ScriptedNode, start: Start) -> None:
+def test_input_for_one_partner_is_not_said_to_the_next_caller(node: ScriptedNode, start: Start) -> None:
     process = start("alice", "--to", "bob")
     peer = alice(node, window=1)
     peer.pair("bob")
@@ -230,7 +230,7 @@ def test_a_bad_name_is_told_with_the_nodes_reason(node: ScriptedNode, start: Sta
     assert process.ended() == (4, "", ["pairchat: a{b} can't be a name: braces"])
 
 
-def test_a_lost_name_ends_it(node: ScriptedNode, start: Start) -> None:
+def test_a_lost_name_ends_pairchat(node: ScriptedNode, start: Start) -> None:
     process = start("alice")
     alice(node).say('{"type":"error","code":"name_lost","message":"your name is gone"}')
     assert process.ended() == (4, "", ["pairchat: your name is gone"])
@@ -274,7 +274,7 @@ def test_a_server_that_cannot_be_reached_is_one_line_and_a_status(
     assert told[0].startswith(f"pairchat: {words}")
 
 
-def test_without_a_name_it_says_how(start: Start) -> None:
+def test_without_a_name_pairchat_says_how(start: Start) -> None:
     assert start().ended() == (2, "", ["pairchat: no name; write: pairchat NAME"])
 
 
@@ -292,9 +292,7 @@ def test_a_signal_gives_the_name_back(node: ScriptedNode, start: Start, number: 
     assert process.ended() == (128 + number, "", ["* You are chatting with bob."])
 
 
-def test_what_comes_for_an_output_that_nobody_reads_any_more_is_not_acknowledged(
-    node: ScriptedNode, start: Start
-) -> None:
+def test_a_text_for_an_output_that_nobody_reads_any_more_is_not_acknowledged(node: ScriptedNode, start: Start) -> None:
     process = start("alice", "--to", "bob")
     peer = alice(node)
     peer.pair("bob")

@@ -43,7 +43,7 @@ def shown(proxy: Proxy | None) -> str | None:
         ({"https_proxy": ""}, None, None),
     ],
 )
-def test_the_environment_names_it(
+def test_the_environment_names_the_proxy(
     environment: dict[str, str], secure: str | None, plain: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, value in environment.items():
@@ -60,7 +60,7 @@ def test_an_ipv6_address_may_be_excepted(excepted: str, monkeypatch: pytest.Monk
     assert proxy_for(WebAddress("::2", 443, True)) is not None
 
 
-def test_what_is_given_goes_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_given_goes_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "socks5://a")
     monkeypatch.setenv("no_proxy", "*")
     assert shown(proxy_for(SECURE, "http://b")) == "http://b:80"
@@ -81,7 +81,9 @@ def test_what_is_given_goes_over_the_environment(monkeypatch: pytest.MonkeyPatch
         ("alice:secret@proxy:3128", "proxy", 3128, False, "alice:secret"),
     ],
 )
-def test_it_is_a_url(url: str, host: str, port: int, secure: bool, user: str | None) -> None:
+def test_a_proxy_is_a_url_whose_user_and_password_are_never_shown(
+    url: str, host: str, port: int, secure: bool, user: str | None
+) -> None:
     proxy = parse_proxy(url, "HTTPS_PROXY")
     assert (proxy.host, proxy.port, proxy.secure) == (host, port, secure)
     scheme, _, encoded = (proxy.credentials or "").partition(" ")
@@ -105,7 +107,7 @@ def test_it_is_a_url(url: str, host: str, port: int, secure: bool, user: str | N
         ("", "HTTPS_PROXY has no proxy's address"),
     ],
 )
-def test_what_is_wrong_with_it_is_told_without_a_password(url: str, words: str) -> None:
+def test_an_invalid_proxy_is_told_without_its_password(url: str, words: str) -> None:
     with pytest.raises(BadSettings) as refused:
         parse_proxy(url, "HTTPS_PROXY")
     assert words in str(refused.value)

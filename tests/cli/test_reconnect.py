@@ -276,7 +276,7 @@ async def test_a_server_that_gives_no_answer_to_the_first_words_is_left_for_anot
         await play(relay, main)
 
 
-async def test_if_none_of_them_does_the_reason_is_told_at_once() -> None:
+async def test_if_no_server_answers_the_first_words_the_reason_is_told_at_once() -> None:
     with ScriptedNode() as one, ScriptedNode() as two:
 
         def relay() -> None:

@@ -71,7 +71,7 @@ def test_a_text_that_is_still_being_dealt_with_is_asked_for_again_and_not_told_a
     assert protocol.data_to_send() == b'{"type":"ack","id":4,"chat":"c1"}\n'
 
 
-def test_what_has_no_outcome_goes_again_in_order_and_before_anything_new() -> None:
+def test_texts_without_an_outcome_go_again_in_order_and_before_anything_new() -> None:
     protocol = chatting()
     texts = [protocol.send(text) for text in "abc"]
     cut(protocol)
@@ -287,6 +287,6 @@ def test_there_is_nothing_to_remember_without_a_session() -> None:
 
 
 @each_row("data", [b"", b"[]", b"\xff", b'{"name":"a","token":"t","version":2}', b"[" * 100_000])
-def test_what_is_no_memory_is_refused(data: bytes) -> None:
+def test_an_unreadable_saved_session_is_refused(data: bytes) -> None:
     with pytest.raises(BadMemory):
         decode(data)

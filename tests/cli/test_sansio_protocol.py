@@ -295,7 +295,7 @@ def test_a_new_chat_counts_the_partners_ids_anew() -> None:
 
 
 @each_row("line", [b"OK\n", b"HTTP/1.1 400 Bad Request\r\n", b"[]\n", b'{"type":"msg"}\n', b"\xff\n", b"{}\n"])
-def test_what_is_no_relay_is_noticed(line: bytes) -> None:
+def test_an_answer_that_no_relay_gives_is_noticed(line: bytes) -> None:
     with pytest.raises(NotARelay, match="does not answer like a relay"):
         joined().feed(line)
 

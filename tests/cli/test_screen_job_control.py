@@ -55,7 +55,7 @@ def raw(screen: Terminal) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP])
-def test_what_is_stopped_from_elsewhere_has_its_terminal_back_afterwards(
+def test_pairchat_stopped_from_elsewhere_has_its_terminal_back_afterwards(
     node: ScriptedNode, terminal: Open, number: signal.Signals
 ) -> None:
     shell = Shell()
@@ -79,7 +79,7 @@ def test_what_is_stopped_from_elsewhere_has_its_terminal_back_afterwards(
 
 
 @pytest.mark.parametrize(("ignored", "status"), [([], 128 + signal.SIGHUP), ([signal.SIGHUP], 1)])
-def test_a_terminal_that_is_gone_ends_it_and_gives_the_name_back(
+def test_a_terminal_that_is_gone_ends_pairchat_and_gives_the_name_back(
     node: ScriptedNode, terminal: Open, nursery: Nursery, ignored: list[signal.Signals], status: int
 ) -> None:
     screen = terminal("alice", launch=partial(nursery.start, ignored=ignored))

@@ -40,7 +40,7 @@ def test_enter_takes_what_was_completed_and_sends_nothing(node: ScriptedNode, te
         ("hi ", []),
     ],
 )
-def test_what_is_completed_depends_on_what_stands_before_it(typed: str, offered: list[str]) -> None:
+def test_completion_offers_what_fits_the_words_before_the_cursor(typed: str, offered: list[str]) -> None:
     found = _Names(lambda: ["bob", "bea"]).get_completions(Document(typed), CompleteEvent())
     assert sorted(one.text for one in found) == sorted(offered)
 
@@ -94,7 +94,7 @@ def test_a_window_that_grows_until_all_is_in_sight_shows_the_end(node: ScriptedN
 
 
 @pytest.mark.parametrize("code", ["unavailable", "rate_limited"])
-def test_a_refusal_that_no_other_name_helps_ends_it(code: str, node: ScriptedNode, terminal: Open) -> None:
+def test_a_refusal_that_no_other_name_helps_ends_pairchat(code: str, node: ScriptedNode, terminal: Open) -> None:
     screen = terminal("alice")
     peer = node.accept()
     peer.heard()

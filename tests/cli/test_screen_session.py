@@ -133,7 +133,7 @@ def test_a_lost_connection_is_shown_made_again_and_what_was_typed_meanwhile_sent
     assert sum("│ one" in line for line in screen.lines) == 1
 
 
-def test_a_killed_one_goes_on_when_it_is_started_again(node: ScriptedNode, terminal: Open) -> None:
+def test_a_killed_screen_goes_on_when_it_is_started_again(node: ScriptedNode, terminal: Open) -> None:
     home = Home()
     screen, peer = paired(node, terminal, home=home)
     screen.type("one" + ENTER)

@@ -108,7 +108,7 @@ def test_frames_are_shown_without_what_is_secret(node: ScriptedNode, terminal: O
     assert "t0" not in "".join(screen.lines)
 
 
-def test_what_proves_the_name_is_not_shown_either() -> None:
+def test_the_proof_of_the_name_is_not_shown_either() -> None:
     line = '{"type":"hello","name":"alice","token":"t0","auth":"p0"}'
     assert _TOKEN.sub("…", line) == '{"type":"hello","name":"alice","token":"…","auth":"…"}'
 
@@ -157,7 +157,7 @@ def test_a_call_is_accepted_declined_or_missed(node: ScriptedNode, terminal: Ope
     screen.wait_for("* You are chatting with bob.")
 
 
-def test_who_is_to_be_called_may_be_waited_for(node: ScriptedNode, terminal: Open) -> None:
+def test_pairchat_may_wait_for_the_partner_that_it_calls(node: ScriptedNode, terminal: Open) -> None:
     screen = terminal("alice", "--to", "bob", "--wait")
     peer = node.accept()
     peer.welcome("alice")

@@ -101,7 +101,7 @@ def test_a_paste_of_several_lines_is_asked_about_and_sends_nothing_by_itself(
     peer.expect(said(1, "one\ntwo"))
 
 
-def test_what_was_typed_before_comes_back(node: ScriptedNode, terminal: Open) -> None:
+def test_an_earlier_input_comes_back_with_the_up_key(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     screen.type("hello" + ENTER)
     peer.expect(said(1, "hello"))
@@ -111,7 +111,7 @@ def test_what_was_typed_before_comes_back(node: ScriptedNode, terminal: Open) ->
     peer.expect(said(2, "oh, hello"))
 
 
-def test_what_was_typed_before_is_searched(node: ScriptedNode, terminal: Open) -> None:
+def test_earlier_inputs_can_be_searched(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     for id, text in enumerate(["a needle", "hay", "more hay"], 1):
         screen.type(text + ENTER)

@@ -22,7 +22,7 @@ from tests.cli.scripted import ScriptedNode
 SERVERS = ("localhost:9999", "localhost:10000")
 
 
-def test_what_was_saved_last_is_loaded_for_the_owner_only(tmp_path: Path) -> None:
+def test_the_session_that_was_saved_last_is_loaded_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     store = SessionStore(tmp_path / "new" / "folder", "ann/日本\n..", SERVERS)
     assert store.load() is None
     store.save(SessionState("ann", "t0"))
@@ -239,7 +239,7 @@ async def test_a_file_that_can_be_neither_read_nor_written_nor_removed_ends_noth
     assert await run_sync(lambda: list(tmp_path.iterdir())) == [file]
 
 
-def test_what_can_not_be_swept_away_stays_without_a_lock(tmp_path: Path) -> None:
+def test_an_old_file_that_can_not_be_swept_away_stays_without_a_lock(tmp_path: Path) -> None:
     long_ago = time.time() - STALE - 60
     stays = tmp_path / "x.json"
     stays.mkdir()

@@ -50,7 +50,7 @@ def test_options_go_over_the_environment_and_that_over_the_file(node: ScriptedNo
         ('mouse = "yes"', "'mouse' has to be true or false"),
     ],
 )
-def test_what_is_wrong_with_the_file_is_told(start: Start, text: str, complaint: str) -> None:
+def test_a_mistake_in_the_settings_file_is_told(start: Start, text: str, complaint: str) -> None:
     status, out, told = start("alice", home=home_with(text), stdin=subprocess.DEVNULL).ended()
     assert (status, out) == (2, "")
     assert complaint in " ".join(line.strip("│ ") for line in told)
@@ -66,7 +66,7 @@ def test_a_server_is_a_text_or_a_list_of_texts(tmp_path: Path) -> None:
         assert read(tmp_path / "config.toml", must_exist=True) == {"server": servers}
 
 
-def test_a_byte_order_mark_before_it_is_nothing(tmp_path: Path) -> None:
+def test_a_byte_order_mark_before_the_settings_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b'\xef\xbb\xbfname = "ann"\n')
     assert read(tmp_path / "config.toml", must_exist=True) == {"name": "ann"}
 
@@ -92,7 +92,7 @@ def test_a_user_without_a_home_has_no_file_and_no_sessions(monkeypatch: pytest.M
     assert state_folder() is None
 
 
-def test_what_can_be_chosen_is_what_the_screen_offers() -> None:
+def test_themes_and_notifications_to_choose_are_those_that_the_screen_offers() -> None:
     assert tuple(Theme) == THEMES
     assert tuple(Notify) == NOTIFY
 
@@ -128,7 +128,7 @@ def test_a_token_in_a_variable_that_is_no_text_is_wrong_usage(start: Start) -> N
     assert (status, out, told) == (2, "", ["pairchat: PAIRCHAT_AUTH is not UTF-8"])
 
 
-def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+def test_a_settings_file_that_was_written_can_be_read(tmp_path: Path) -> None:
     values = {"name": 'a"\\b\n\u202e日本', "server": ["[::1]:9999", "b"], "mouse": False}
     write(tmp_path / "new" / "config.toml", values)
     assert read(tmp_path / "new" / "config.toml", must_exist=True) == values

@@ -35,7 +35,9 @@ def test_without_standard_error_nothing_gets_into_the_output(
     assert process.ended() == (3, "", [])
 
 
-def test_without_input_and_output_it_runs_all_the_same(node: ScriptedNode, start: Start, nursery: Nursery) -> None:
+def test_without_input_and_output_pairchat_runs_all_the_same(
+    node: ScriptedNode, start: Start, nursery: Nursery
+) -> None:
     process = start("alice", "--to", "bob", launch=partial(nursery.start, closed=[0, 1]))
     alone(node.accept())
     assert process.ended() == (5, "", ["* there is nobody called bob"])
@@ -82,7 +84,7 @@ def test_help_whose_reader_has_had_enough_ends_without_a_word(start: Start, aske
     assert process.ended() == (1, "", [])
 
 
-def test_frames_whose_reader_has_had_enough_end_it_without_a_word(node: ScriptedNode, start: Start) -> None:
+def test_frames_whose_reader_has_had_enough_end_pairchat_without_a_word(node: ScriptedNode, start: Start) -> None:
     process = start("alice", "--json")
     process.stop_reading()
     peer = node.accept()

@@ -12,7 +12,7 @@ PROXY = Proxy("proxy", 3128, secure=False)
 NAMED = Proxy("proxy", 3128, secure=True, credentials="Basic YTpi")
 
 
-def test_it_asks_for_the_host_and_the_port() -> None:
+def test_a_tunnel_asks_for_the_host_and_the_port() -> None:
     assert Tunnel(PROXY, SERVER).request == (
         b"CONNECT xn--hhe-sna.example:443 HTTP/1.1\r\nHost: xn--hhe-sna.example:443\r\n\r\n"
     )
@@ -30,7 +30,7 @@ def test_it_asks_for_the_host_and_the_port() -> None:
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 Fine\r\n\r\n",
     ],
 )
-def test_it_opens_for_any_cut(answer: bytes) -> None:
+def test_a_tunnel_opens_however_the_answer_is_cut(answer: bytes) -> None:
     for cut in range(len(answer)):
         tunnel = Tunnel(PROXY, SERVER)
         tunnel.feed(answer[:cut]) if cut else None

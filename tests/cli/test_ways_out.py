@@ -309,7 +309,7 @@ async def test_a_time_out_of_a_first_proof_is_the_programs_own(node: ScriptedNod
     await play(relay, alice)
 
 
-async def test_what_a_first_proof_raises_comes_out(node: ScriptedNode) -> None:
+async def test_the_exception_of_a_first_proof_comes_out(node: ScriptedNode) -> None:
     def auth() -> str:
         raise KeyError("vault")
 

@@ -160,7 +160,7 @@ def test_our_close_frame_is_sent_once() -> None:
         b"\x81\x7f" + (1 << 40).to_bytes(8, "big"),  # larger than any node's
     ],
 )
-def test_what_no_node_sends_is_no_relay(data: bytes) -> None:
+def test_frames_that_no_node_sends_come_from_no_relay(data: bytes) -> None:
     for pieces in cuts(data):
         lines, _ = opened()
         with pytest.raises(NotARelay, match=r"ws://relay\.example does not answer like a relay"):
@@ -218,7 +218,7 @@ def test_a_refusal_is_told_in_words(answer: str, words: str) -> None:
         ("HTTP/1.1 101 Sw", "it closes the connection before it has answered"),
     ],
 )
-def test_what_is_no_handshake_is_told_too(answer: str, words: str) -> None:
+def test_an_answer_that_is_no_handshake_is_told_too(answer: str, words: str) -> None:
     with pytest.raises(ConnectionFailed, match=f"can't connect to ws://relay.example: {words}"):
         raise refusal(answer)
 

@@ -207,7 +207,7 @@ def test_the_option_the_variable_and_the_file_name_a_proxy(start: Start, tmp_pat
 @pytest.mark.parametrize(
     "url", ["socks5://alice:secret@proxy", "http://alice:secret@proxy:port", "http://alice:se/cret@p"]
 )
-def test_what_is_no_proxy_is_wrong_usage_and_told_without_the_password(url: str, start: Start) -> None:
+def test_an_invalid_proxy_is_wrong_usage_and_told_without_the_password(url: str, start: Start) -> None:
     for json in ((), ("--json",)):
         status, out, told = start("alice", *json, server="wss://relay.example", https_proxy=url).ended()
         assert (status, out) == (2, "")

@@ -382,7 +382,7 @@ async def test_a_relay_that_is_full_is_passed_over_until_it_wants_to_be_asked(
         assert full.nobody_else_came()
 
 
-async def test_if_all_are_full_they_are_asked_as_soon_as_one_wants(web: ScriptedWebNode) -> None:
+async def test_if_all_relays_are_full_they_are_asked_as_soon_as_one_wants(web: ScriptedWebNode) -> None:
     with ScriptedWebNode() as other:
 
         def relay() -> None:
@@ -483,7 +483,7 @@ async def test_tls_and_ws_do_not_go_together() -> None:
             pass
 
 
-def test_the_command_speaks_it_in_a_pipe(web: ScriptedWebNode, start: Start) -> None:
+def test_the_command_speaks_websocket_in_a_pipe(web: ScriptedWebNode, start: Start) -> None:
     process = start("alice", "--to", "bob", server=web.url)
     peer = web.accept()
     peer.welcome("alice")

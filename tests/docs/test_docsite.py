@@ -61,7 +61,7 @@ def test_lists_are_seen_as_lists() -> None:
         ("<p>[x](y.md)</p>", "index.html shows the Markdown of ']('"),
     ],
 )
-def test_what_is_wrong_with_a_site(body: str, fault: str, tmp_path: Path) -> None:
+def test_faults_of_a_site_are_reported(body: str, fault: str, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text(body)
     (tmp_path / "other.html").write_text('<h2 id="there">There</h2>')
     assert docsite.faults(tmp_path) == ([fault] if fault else [])

@@ -16,7 +16,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 @each_row("name", pairchat.__all__)
-def test_each_published_name_is_in_it(name: str) -> None:
+def test_each_published_name_is_in_the_reference(name: str) -> None:
     value = getattr(pairchat, name)
     is_type = not inspect.isclass(value) and not inspect.isfunction(value)
     assert f"\n{name} = " in PAGE if is_type else f"\n### `{name}`\n" in PAGE

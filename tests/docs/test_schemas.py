@@ -94,7 +94,7 @@ def test_each_frame_of_a_node_is_valid(line: bytes) -> None:
         '{"type":"welcome","v":1,"name":"alice"}',
     ],
 )
-def test_what_is_no_frame_of_a_client_is_not_valid(line: str) -> None:
+def test_a_line_that_is_no_frame_of_a_client_is_not_valid(line: str) -> None:
     assert not fits(line)
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_frame_of_a_client_is_not_valid(line: str) -> None:
         '{"type":"error","code":"bad_version","message":"m","supported":["1"]}',
     ],
 )
-def test_what_is_no_frame_of_a_node_is_not_valid(line: str) -> None:
+def test_a_line_that_is_no_frame_of_a_node_is_not_valid(line: str) -> None:
     assert not fits(line, of_client=False)
 
 

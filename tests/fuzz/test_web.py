@@ -157,7 +157,7 @@ def test_the_short_way_and_the_long_one_lead_to_the_same(data: bytes, cuts: list
 
 
 @given(st.lists(st.binary(max_size=400), max_size=3))
-def test_what_a_node_writes_the_library_reads(texts: list[bytes]) -> None:
+def test_the_library_reads_the_frames_that_a_node_writes(texts: list[bytes]) -> None:
     client = Protocol(Side.CLIENT)
     client.receive_data(b"".join(map(text_frame, texts)))
     assert [bytes(event.data) for event in client.events_received() if hasattr(event, "data")] == texts

@@ -20,7 +20,7 @@ ANEW = "; if others are meant to see that, write it anew: python -m tests.golden
 
 
 @pytest.mark.parametrize("sheet", sheets.SHEETS)
-def test_what_others_see_is_what_it_was(sheet: str) -> None:
+def test_each_sheet_of_what_others_see_is_unchanged(sheet: str) -> None:
     before = sheets.file(sheet).read_text(encoding="utf-8").splitlines()
     assert sheets.text(sheet).splitlines() == before, f"{sheet} has changed{ANEW}"
 
@@ -121,7 +121,7 @@ def test_events_are_read_from_the_source(found: Found) -> None:
 @pytest.mark.parametrize(
     "source", ['other.warning("a")', 'self._logger.info(f"{a}")', 'Spell("a").again()', "Spell(x)"]
 )
-def test_what_can_t_be_read_is_noticed(source: str) -> None:
+def test_a_call_of_a_logger_that_can_t_be_read_is_noticed(source: str) -> None:
     tree = ast.parse(source)
     try:
         list(events.of(tree))

@@ -36,7 +36,7 @@ def test_a_call_is_declined_or_given_up(places: Places, guests: Guests) -> None:
     bob.expect_error("not_called")
 
 
-def test_a_text_client_calls_one_that_asks(places: Places, guests: Guests) -> None:
+def test_a_text_client_calls_a_client_that_asks(places: Places, guests: Guests) -> None:
     alice, bob = guests.text(places[0], "alice"), guests.json(places[1], "bob", ask=True)
     alice.send("To:bob")
     alice.send("hi")

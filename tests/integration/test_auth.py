@@ -69,7 +69,7 @@ def test_all_three_dialects_bring_a_token(guests: Guests, places: tuple[Node, No
     bob.expect("msg", text="hi there")
 
 
-def test_nothing_is_learnt_without_a_good_one(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+def test_nothing_is_learnt_without_a_good_token(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
     """Every invalid token gets the same answer, for a name that is free, taken or invalid."""
     guests.json(places[1], "taken", auth=issuer.token("taken"))
     expired = issuer.token("free", exp=int(time.time()) - 100)
@@ -92,7 +92,7 @@ def test_nothing_is_learnt_without_a_good_one(guests: Guests, places: tuple[Node
     program.name = "free"
 
 
-def test_a_resume_needs_one_too(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+def test_a_resume_needs_a_token_too(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
     alice = guests.json(places[0], "alice", auth=issuer.token("alice"))
     alice.reset()
     again = guests.json(places[1])
@@ -119,7 +119,7 @@ def test_the_same_user_takes_a_live_name_over(guests: Guests, both: tuple[Node, 
     new.expect("paired", name="bob")
 
 
-def test_a_person_takes_it_over_from_a_person(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
+def test_a_person_takes_a_name_over_from_a_person(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
     old = person(guests, both[0], "alice", issuer.token("alice"))
     new = person(guests, both[1], "alice", issuer.token("alice"))
     old.expect("* Your name now belongs to another connection.")
@@ -127,7 +127,7 @@ def test_a_person_takes_it_over_from_a_person(guests: Guests, both: tuple[Node, 
     new.expect_nothing_so_far()
 
 
-def test_a_name_is_taken_over_from_one_that_is_away_too(
+def test_a_name_is_taken_over_from_a_program_that_is_away_too(
     guests: Guests, both: tuple[Node, Node], issuer: Issuer
 ) -> None:
     old = guests.json(both[0], "alice", auth=issuer.token("alice"))
@@ -145,7 +145,7 @@ def test_nobody_takes_over_a_name_that_only_looks_alike(
     other.expect("error", code="name_taken")
 
 
-def test_many_at_once_leave_one_owner(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+def test_many_claims_at_once_leave_one_owner(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
     token = issuer.token("alice")
     crowd = [guests.json(places[number % 2]) for number in range(20)]
     for client in crowd:
@@ -232,7 +232,7 @@ def test_without_a_key_a_token_is_ignored_or_no_part_of_a_name(guests: Guests, s
 
 
 @pytest.mark.parametrize("by", ["file", "variable"])
-def test_pairchat_brings_one(
+def test_pairchat_brings_a_token(
     by: str, guests: Guests, places: tuple[Node, Node], issuer: Issuer, tmp_path: Path
 ) -> None:
     bob = guests.json(places[1], "bob", acks=True, auth=issuer.token("bob"))
@@ -249,7 +249,7 @@ def test_pairchat_brings_one(
         assert alice.ended()[0] == 0
 
 
-def test_pairchat_without_one_says_so(places: tuple[Node, Node], tmp_path: Path) -> None:
+def test_pairchat_without_a_token_says_so(places: tuple[Node, Node], tmp_path: Path) -> None:
     address = places[0].server
     with Piped("alice", "--to", "bob", server=address) as alice:
         status, _, told = alice.ended()

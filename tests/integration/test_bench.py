@@ -55,7 +55,7 @@ def test_every_message_is_counted_once(nodes: list[Node], tmp_path: Path, option
     assert len(result["servers"]) == 2
 
 
-def test_without_a_server_it_has_a_cluster_of_its_own_and_leaves_nothing(tmp_path: Path) -> None:
+def test_without_a_server_bench_has_a_cluster_of_its_own_and_leaves_nothing(tmp_path: Path) -> None:
     status, out = bench(tmp_path, "--pairs", "2")
     assert status == 0
     assert re.search(
@@ -103,7 +103,7 @@ def test_a_node_that_is_not_trusted_is_one_line_and_a_status(
     assert ("certificate verify failed" in out) is tls
 
 
-def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:
+def test_ctrl_c_ends_bench_and_all_its_processes(tmp_path: Path) -> None:
     process = Process(["setsid", *BENCH, "--seconds", "600", "--pairs", "2"], tmp_path / "bench.log")
     try:
         # There are the cluster's supervisor, its server, two nodes, and at least one worker.

@@ -87,7 +87,7 @@ def test_where_no_node_can_be_seen_the_servers_still_are(prefix: str, tmp_path: 
         cluster.stop()
 
 
-def test_one_server_with_all_slots_is_a_cluster_too(start_node: StartNode, guests: Guests, tmp_path: Path) -> None:
+def test_a_single_server_with_all_slots_is_a_cluster_too(start_node: StartNode, guests: Guests, tmp_path: Path) -> None:
     """It has never met another member, and doesn't know its own address."""
     cluster = RedisCluster(tmp_path / "cluster", primaries=1)
     try:

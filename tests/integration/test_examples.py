@@ -147,7 +147,7 @@ def test_an_example_says_what_may_not_have_arrived(
 
 
 @pytest.mark.parametrize("example", COMMANDS)
-def test_an_example_says_it_once_however_often_it_is_told(start: Start, example: str) -> None:
+def test_an_example_says_an_outcome_once_however_often_it_is_told(start: Start, example: str) -> None:
     """A message that is sent again repeats its outcome. The second outcome here is for a message that nobody sent."""
     with ScriptedNode() as node:
         alice = start(example, "ex-alice", "ex-bob", node)

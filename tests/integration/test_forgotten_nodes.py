@@ -45,7 +45,7 @@ def inbox(client: redis.Redis, prefix: str) -> str:
     return str(channel)
 
 
-def test_one_that_crashed_while_nobody_talked_to_it_is_forgotten(
+def test_a_node_that_crashed_while_nobody_talked_to_it_is_forgotten(
     start_node: StartNode, own_redis: RedisServer, guests: Guests
 ) -> None:
     nodes = [start_node(redis=own_redis.url) for _ in range(3)]
@@ -59,7 +59,7 @@ def test_one_that_crashed_while_nobody_talked_to_it_is_forgotten(
     assert [node.metric("relay_bus_resets_total") for node in nodes[:2]] == [0, 0]
 
 
-def test_more_dead_ones_than_there_may_be_links_cost_neither_newcomers_nor_reconnects(
+def test_more_dead_nodes_than_there_may_be_links_cost_neither_newcomers_nor_reconnects(
     start_node: StartNode, own_redis: RedisServer, guests: Guests, prefix: str
 ) -> None:
     client = own_redis.client()
@@ -71,7 +71,7 @@ def test_more_dead_ones_than_there_may_be_links_cost_neither_newcomers_nor_recon
 
 
 @pytest.mark.slow
-def test_thousands_of_dead_ones_are_forgotten_within_a_minute_and_a_half(
+def test_thousands_of_dead_nodes_are_forgotten_within_a_minute_and_a_half(
     start_node: StartNode, own_redis: RedisServer, guests: Guests, prefix: str
 ) -> None:
     client = own_redis.client()

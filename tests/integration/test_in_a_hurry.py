@@ -20,7 +20,7 @@ def has_waiting(pid: int, number: signal.Signals) -> bool:
     return found is not None and bool(int(found[1], 16) >> number - 1 & 1)
 
 
-def test_who_asks_twice_does_not_wait_for_a_node_that_hangs(tmp_path: Path) -> None:
+def test_an_operator_who_asks_twice_does_not_wait_for_a_node_that_hangs(tmp_path: Path) -> None:
     with Process(UP, tmp_path / "up.log") as up:
         up.wait_for_line("Ctrl-C ends everything", START_PATIENCE)
         members = descendants(up.pid)

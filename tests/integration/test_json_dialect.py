@@ -105,7 +105,7 @@ def test_a_call_to_a_busy_user_is_refused_and_noticed_by_nobody(guests: Guests, 
     bob.expect_nothing_so_far()
 
 
-def test_one_whose_connection_broke_is_away_then_lost_and_its_name_free(guests: Guests, places: Places) -> None:
+def test_a_program_whose_connection_broke_is_away_then_lost_and_its_name_free(guests: Guests, places: Places) -> None:
     alice, bob = guests.json(places[0], "alice"), guests.json(places[1], "bob")
     alice.call("bob")
     broken = time.monotonic()
@@ -177,7 +177,7 @@ def test_leave_without_a_chat_is_refused(guests: Guests, node: Node) -> None:
     alice.expect_nothing_so_far()
 
 
-def test_who_tells_presence(guests: Guests, pair: Pair, nodes: list[Node]) -> None:
+def test_presence_is_told_to_whoever_asks(guests: Guests, pair: Pair, nodes: list[Node]) -> None:
     alice, bob, _ = pair
     carol = guests.json(nodes[2], "carol")
     assert carol.who("alice") == "busy"

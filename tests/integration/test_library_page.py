@@ -61,7 +61,9 @@ def bob(nodes: list[Node], guests: Guests) -> JsonClient:
 @pytest.mark.parametrize(
     ("heading", "told"), [("Say something", "delivered by his client"), ("Talk to it", "delivered to bob's client")]
 )
-def test_who_says_something_learns_that_it_has_arrived(start: Start, bob: JsonClient, heading: str, told: str) -> None:
+def test_a_program_that_says_something_learns_that_it_has_arrived(
+    start: Start, bob: JsonClient, heading: str, told: str
+) -> None:
     alice = start(heading)
     bob.expect("paired", STARTED, name="alice")
     bob.expect("msg", id=1, text="hi")

@@ -60,7 +60,7 @@ def test_a_programs_quit_is_told_at_once_and_the_name_is_free(guests: Guests, pl
     assert time.monotonic() - ended < AT_ONCE
 
 
-def test_the_one_who_stays_is_free_for_the_next(guests: Guests, places: Places, nodes: list[Node]) -> None:
+def test_a_user_whose_partner_left_is_free_for_the_next(guests: Guests, places: Places, nodes: list[Node]) -> None:
     bob = guests.text(places[1], "bob")
     for n in range(10):
         visitor = guests.text(nodes[n % 3], f"visitor{n}")

@@ -65,7 +65,7 @@ def turned_away(node: Node) -> bool:
 
 
 class TestConnections:
-    def test_all_of_them_are_limited(self, start_node: StartNode, guests: Guests) -> None:
+    def test_all_connections_together_are_limited(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(max_connections=3)
         alice, bob = guests.text(node, "alice"), guests.text(node, "bob")
         assert node.readiness() == 200
@@ -81,7 +81,7 @@ class TestConnections:
         wait_until(lambda: node.readiness() == 200, "there is room again")
         guests.text(node, "dave")
 
-    def test_those_from_one_address_are_limited(self, start_node: StartNode, guests: Guests) -> None:
+    def test_connections_from_one_address_are_limited(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(max_connections_per_address=2)
         alice = guests.text(node, "alice")
         guests.text(node, "bob")
@@ -180,7 +180,7 @@ class TestWindows:
 
 
 class TestABalancer:
-    def test_limits_see_the_addresses_that_it_tells(self, start_node: StartNode, guests: Guests) -> None:
+    def test_limits_see_the_addresses_that_a_balancer_tells(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(proxy_protocol="", max_connections_per_address=1)
         from_address(guests, node, "192.0.2.1").login("alice")
         assert "client=192.0.2.1" in node.wait_for_line("session started")
@@ -192,7 +192,7 @@ class TestABalancer:
                 assert wire.rest() == b""
         from_address(guests, node, "2001:db8:1:1::1").login("dave")
 
-    def test_it_comes_in_pieces_with_what_the_client_said_behind_it(
+    def test_a_balancer_s_header_may_come_in_pieces_or_with_the_client_s_lines_behind_it(
         self, start_node: StartNode, guests: Guests
     ) -> None:
         node = start_node(proxy_protocol="")
@@ -299,7 +299,7 @@ class TestHalfLines:
         wait_until(same, "no more is read")
         return looks[-1]
 
-    def test_before_a_name_they_cost_next_to_nothing(self, start_node: StartNode, guests: Guests) -> None:
+    def test_half_lines_before_a_name_cost_next_to_nothing(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(max_claims=0)
         before = node.memory()
         crowd = self.hold(guests, node, self.COUNT, named=False)
@@ -310,7 +310,9 @@ class TestHalfLines:
         crowd[0].send("alice")
         crowd[0].expect("OK")
 
-    def test_after_it_they_count_and_what_they_took_is_given_back(self, start_node: StartNode, guests: Guests) -> None:
+    def test_half_lines_after_a_name_count_and_the_memory_that_they_took_is_given_back(
+        self, start_node: StartNode, guests: Guests
+    ) -> None:
         node = start_node(max_claims=0, memory=256)
         before = node.memory()
         crowd = self.hold(guests, node, self.COUNT, named=True)
@@ -320,7 +322,9 @@ class TestHalfLines:
         wait_until(lambda: held(node) == 0, "nothing is held")
         wait_until(lambda: node.memory() - before < 16 * self.MEBIBYTE, "the system has it again", 30)
 
-    def test_beyond_the_budget_they_wait_and_all_of_them_arrive(self, start_node: StartNode, guests: Guests) -> None:
+    def test_half_lines_beyond_the_budget_wait_and_all_of_them_arrive(
+        self, start_node: StartNode, guests: Guests
+    ) -> None:
         """The budget is divided ten times a second.
 
         Data that arrives in between may exceed it, and later data waits.

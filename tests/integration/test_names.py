@@ -39,7 +39,9 @@ HOSTILE = {
 }
 
 
-def test_one_of_a_crowd_gets_the_name_and_all_others_reuse_within_a_second(guests: Guests, nodes: list[Node]) -> None:
+def test_a_single_client_of_a_crowd_gets_the_name_and_all_others_reuse_within_a_second(
+    guests: Guests, nodes: list[Node]
+) -> None:
     crowd = [guests.text(node) for node in nodes for _ in range(CROWD)]
     started = time.monotonic()
     for client in crowd:

@@ -154,7 +154,7 @@ def test_people_chat_with_people_and_with_programs(guests: Guests, ways: Ways, d
     carol.expect("left", name="alice", reason="quit")
 
 
-def test_what_was_said_before_a_half_close_arrives(guests: Guests, ways: Ways) -> None:
+def test_lines_before_a_half_close_arrive(guests: Guests, ways: Ways) -> None:
     alice, bob = guests.text(ways[0], "alice"), guests.json(ways[1], "bob", acks=True)
     bob.call("alice")
     alice.expect("* bob is chatting with you.")
@@ -167,7 +167,7 @@ def test_what_was_said_before_a_half_close_arrives(guests: Guests, ways: Ways) -
     alice.expect_closed()
 
 
-def test_who_talks_with_a_person_whose_connection_broke_hears_the_end(guests: Guests, ways: Ways) -> None:
+def test_the_partner_of_a_person_whose_connection_broke_hears_the_end(guests: Guests, ways: Ways) -> None:
     alice, bob = guests.text(ways[0], "alice"), guests.json(ways[1], "bob")
     bob.call("alice")
     alice.expect("* bob is chatting with you.")
@@ -197,7 +197,7 @@ def test_a_call_rings_and_is_taken_declined_or_given_up(guests: Guests, ways: Wa
     carol.expect_error("busy", name="alice")
 
 
-def test_who_blocks_a_caller_is_busy_for_that_one(guests: Guests, ways: Ways) -> None:
+def test_a_user_who_blocks_a_caller_is_busy_for_that_caller(guests: Guests, ways: Ways) -> None:
     alice, bob = guests.json(ways[0], "alice"), guests.json(ways[1], "bob")
     bob.send("block", name="alice")
     bob.expect("blocked", name="alice")
@@ -263,7 +263,7 @@ def come_back(alice: JsonClient, bob: JsonClient, chat: str, sent: int) -> None:
 
 
 @pytest.mark.parametrize(("home", "back"), BOTH_WAYS)
-def test_who_comes_back_after_the_end_of_the_chat_hears_why(
+def test_a_user_who_comes_back_after_the_end_of_the_chat_hears_why(
     guests: Guests, cluster: dict[str, list[Node]], home: str, back: str
 ) -> None:
     alice, bob, chat = chatting(guests, (cluster[home][0], cluster[home][1]))

@@ -46,7 +46,7 @@ def test_a_node_is_drained_and_ends_and_no_other_does(guests: Guests, one: Node,
     assert other.readiness() == 200
 
 
-def test_of_two_with_one_name_none_is_drained_until_it_is_said_which(
+def test_of_two_nodes_with_one_name_none_is_drained_until_it_is_said_which(
     one: Node, start_node: StartNode, run: Run
 ) -> None:
     twin = start_node(name=one.name)
@@ -65,7 +65,7 @@ def test_of_two_with_one_name_none_is_drained_until_it_is_said_which(
     assert (one.wait(), twin.wait()) == (0, 0)
 
 
-def test_one_that_does_not_end_in_time_is_told_of(guests: Guests, one: Node, run: Run) -> None:
+def test_a_node_that_does_not_end_in_time_is_told_of(guests: Guests, one: Node, run: Run) -> None:
     alice = guests.json(one, "alice")
     done = run("drain", one.name, "--timeout", "1")
     assert (done.returncode, done.stderr) == (1, f"relay: {one.name} hasn't ended in 1 s\n")
@@ -74,7 +74,7 @@ def test_one_that_does_not_end_in_time_is_told_of(guests: Guests, one: Node, run
     assert one.wait() == 0
 
 
-def test_one_that_is_not_there_is_told_of(one: Node, run: Run) -> None:
+def test_a_node_that_is_not_there_is_told_of(one: Node, run: Run) -> None:
     done = run("drain", "nobody")
     assert (done.returncode, done.stderr) == (1, "relay: no node called nobody is there\n")
     assert one.readiness() == 200

@@ -86,7 +86,7 @@ def test_everything_in_one_write_has_its_outcome_in_order(guests: Guests, places
     alice.expect_closed()
 
 
-def test_what_follows_a_refused_name_is_the_next_try(guests: Guests, places: Places) -> None:
+def test_the_line_after_a_refused_name_is_the_next_try(guests: Guests, places: Places) -> None:
     guests.text(places[1], "alice")
     client = guests.text(places[0])
     client.name = "alison"

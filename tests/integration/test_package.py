@@ -115,7 +115,7 @@ def test_the_wheel_says_what_it_is_and_brings_its_licences(wheel: Path) -> None:
     assert told.get_all("License-File") == PROJECT["license-files"]
 
 
-def test_what_a_package_index_shows_is_the_readme_without_links_that_lead_nowhere_there(wheel: Path) -> None:
+def test_a_package_index_shows_the_readme_without_links_that_lead_nowhere_there(wheel: Path) -> None:
     told = metadata(wheel)
     shown = str(told.get_payload())
     assert told["Description-Content-Type"] == "text/markdown"
@@ -150,7 +150,7 @@ def test_the_programs_tell_their_version(clean: Path) -> None:
     assert "--redis" in run(clean / "relay", "node", "--help", COLUMNS="200")
 
 
-def test_what_is_installed_is_a_relay(
+def test_the_installed_wheel_is_a_relay_with_a_node_and_a_client(
     clean: Path, redis_server: RedisServer, prefix: str, guests: Guests, tmp_path: Path
 ) -> None:
     """It has everything that it needs: a node serves, and the client sends a text."""

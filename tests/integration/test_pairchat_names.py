@@ -41,13 +41,13 @@ def test_the_other_server_is_taken(node: ScriptedNode, start: Start) -> None:
     assert process.ended()[0] == 0
 
 
-def test_the_time_is_over_when_it_is(start: Start) -> None:
+def test_the_time_out_ends_pairchat_although_no_name_server_answers(start: Start) -> None:
     process = start("alice", "--timeout", "0.2")
     assert process.ended() == (6, "", ["asked", "pairchat: not done within 0.2 s"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it(start: Start, number: signal.Signals) -> None:
+def test_a_signal_ends_pairchat_although_no_name_server_answers(start: Start, number: signal.Signals) -> None:
     process = start("alice")
     assert process.notice() == "asked"
     process.signal(number)

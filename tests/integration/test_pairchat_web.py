@@ -143,7 +143,7 @@ async def test_a_proof_that_is_too_long_is_a_refusal_as_over_tcp(node: Node) -> 
         assert refused.value.code == "too_long"
 
 
-async def test_tls_and_a_proxy_are_around_it(start_node: StartNode, tmp_path: Path, proxy: ConnectProxy) -> None:
+async def test_tls_and_a_proxy_are_around_websocket(start_node: StartNode, tmp_path: Path, proxy: ConnectProxy) -> None:
     authority = Authority(tmp_path)
     cert, key = authority.issue("node")
     node = start_node(tls_cert=cert, tls_key=key)
@@ -163,7 +163,9 @@ async def test_tls_and_a_proxy_are_around_it(start_node: StartNode, tmp_path: Pa
     assert proxy.asked == [f"localhost:{node.address[1]}"]
 
 
-async def test_what_a_node_refuses_is_told(node: Node, start_node: StartNode, proxy: ConnectProxy) -> None:
+async def test_the_reason_why_a_node_refuses_a_client_is_told(
+    node: Node, start_node: StartNode, proxy: ConnectProxy
+) -> None:
     full = start_node(max_connections=1)
     async with pairchat.connect(full.server):
         for server, words in (

@@ -53,7 +53,7 @@ def test_name_chat_and_ids_go_on(guests: Guests, places: Places, back_on: Node) 
     bob.expect("ack", id=1)
 
 
-def test_what_was_not_acknowledged_comes_once_and_in_order(guests: Guests, places: Places, back_on: Node) -> None:
+def test_unacknowledged_messages_come_once_and_in_order(guests: Guests, places: Places, back_on: Node) -> None:
     alice, bob, chat = chatting(guests, places, acks=True)
     for n in (1, 2, 3):
         bob.send("msg", id=n, text=str(n))
@@ -77,7 +77,7 @@ def test_what_was_not_acknowledged_comes_once_and_in_order(guests: Guests, place
     alice.expect_nothing_so_far()
 
 
-def test_what_the_client_says_again_arrives_once(guests: Guests, places: Places, back_on: Node) -> None:
+def test_messages_that_the_client_says_again_arrive_once(guests: Guests, places: Places, back_on: Node) -> None:
     alice, bob, chat = chatting(guests, places, acks=True)
     for n in (1, 2, 3):
         alice.send("msg", id=n, text=str(n))

@@ -167,7 +167,7 @@ def said(node: Node) -> str:
             return error.read().decode().strip()
 
 
-def test_one_sentinel_is_enough_and_frozen_ones_are_passed_over(
+def test_a_single_sentinel_is_enough_and_frozen_ones_are_passed_over(
     guests: Guests, start_node: StartNode, sentinels: SentinelSet
 ) -> None:
     sentinels.sentinels[0].process.pause()

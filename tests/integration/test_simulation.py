@@ -45,7 +45,7 @@ def test_the_same_seed_is_the_same_history_whatever_the_hash_of_strings_is(engin
     assert len(said.pop()) == 32
 
 
-def test_it_finds_nodes_without_a_safeguard() -> None:
+def test_the_simulator_finds_nodes_without_a_safeguard() -> None:
     """A caller is paired without the callee's consent: nearly each seed finds that.
 
     It runs in a process of its own, which it sabotages for good.

@@ -104,7 +104,7 @@ def test_a_refused_password_is_one_line(run: Run, own_redis: RedisServer, comman
         (["--redis", "redis://me:secret@127.0.0.1:{port}"], 1, "Redis can't be asked at redis://***@127.0.0.1:"),
     ],
 )
-def test_what_goes_wrong_is_one_line(options: list[str], status: int, complaint: str) -> None:
+def test_a_failure_of_status_is_one_line_without_the_password(options: list[str], status: int, complaint: str) -> None:
     command = [*RELAY, "status", *(option.format(port=free_port()) for option in options)]
     result = subprocess.run(command, capture_output=True, text=True, env=own_environment(), timeout=60, check=False)
     assert result.returncode == status

@@ -82,7 +82,9 @@ class TestClosedDescriptors:
             assert "Assertion" not in process.text()
 
     @pytest.mark.parametrize("closed", ["<&-", "2>&-"])
-    def test_what_is_asked_for_is_answered(self, closed: str, tmp_path: Path, node: Node, url_words: str) -> None:
+    def test_status_answers_with_a_closed_descriptor(
+        self, closed: str, tmp_path: Path, node: Node, url_words: str
+    ) -> None:
         done = shell(f"$RELAY status --json {url_words} {closed}", tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert node.name in done.stdout
@@ -104,7 +106,9 @@ class TestAFullDisk:
         assert done.returncode == 1
         assert done.stderr == "relay: standard output can't be written: No space left on device\n"
 
-    def test_what_was_done_all_the_same_is_done(self, tmp_path: Path, node: Node, url_words: str) -> None:
+    def test_a_drain_that_can_not_write_its_answer_has_drained_the_node(
+        self, tmp_path: Path, node: Node, url_words: str
+    ) -> None:
         done = shell(f"$RELAY drain {node.name} {url_words} >/dev/full", tmp_path)
         assert done.returncode == 1
         assert node.wait() == 0
@@ -128,7 +132,9 @@ class TestAFullDisk:
 
 class TestAReaderThatHasHadEnough:
     @pytest.mark.parametrize("command", ["--version", "--help", "status URL", "top --interval 0.1 URL"])
-    def test_it_is_a_quiet_end_with_status_1(self, command: str, tmp_path: Path, node: Node, url_words: str) -> None:
+    def test_a_reader_that_ends_before_the_first_line_ends_a_command_quietly_with_status_1(
+        self, command: str, tmp_path: Path, node: Node, url_words: str
+    ) -> None:
         """The reader ends before the first line."""
         assert node.alive
         words = f"{RELAY} {command.replace('URL', url_words)}"
@@ -146,7 +152,7 @@ class TestAReaderThatHasHadEnough:
             )
         assert (done.returncode, done.stderr) == (1, b"")
 
-    def test_it_may_have_read_a_line_before(self, tmp_path: Path, node: Node, url_words: str) -> None:
+    def test_a_reader_may_have_read_a_line_before_it_ends(self, tmp_path: Path, node: Node, url_words: str) -> None:
         assert node.alive
         done = shell(f"({{ $RELAY top --interval 0.1 {url_words}; echo $? >&2; }} | head -1) 2>log; cat log", tmp_path)
         assert done.stdout.splitlines()[1:] == ["1"]
@@ -177,7 +183,7 @@ def test_a_log_that_nobody_reads_holds_no_cluster_up(tmp_path: Path) -> None:
 
 class TestIgnoredSignals:
     @pytest.mark.parametrize("command", ["node", "node --workers 2", "up"])
-    def test_what_was_ignored_at_the_start_ends_nothing(
+    def test_a_signal_that_was_ignored_at_the_start_ends_nothing(
         self, command: str, tmp_path: Path, redis_server: RedisServer, prefix: str
     ) -> None:
         """This is `relay node &` under `nohup` in a script."""
@@ -204,7 +210,7 @@ class TestIgnoredSignals:
             wait_until(lambda: process.text().count(" reloaded ") == 2, "both have read it again")
 
 
-def test_what_a_command_logs_is_no_part_of_its_answer(tmp_path: Path) -> None:
+def test_the_log_of_a_command_is_no_part_of_its_answer(tmp_path: Path) -> None:
     script = (
         "from relay import cli; import structlog; cli.run = lambda _: structlog.get_logger().error('x'); cli.main()"
     )
@@ -276,7 +282,7 @@ class TestANameThatHangs:
             assert time.monotonic() - began < PATIENCE
             assert process.text() == "asked\n"
 
-    def test_a_run_against_it_can_be_ended(self, tmp_path: Path, hangs: Path) -> None:
+    def test_a_run_against_a_name_that_hangs_can_be_ended(self, tmp_path: Path, hangs: Path) -> None:
         words = [sys.executable, str(hangs), "torture", "--server", "slow.example:1"]
         with Process(words, tmp_path / "log") as process:
             process.wait_for_line("asked", START_PATIENCE)

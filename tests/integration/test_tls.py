@@ -137,7 +137,7 @@ def test_a_broken_file_is_one_line_and_the_old_certificate_stays(node: Node, gue
     assert shown(guests.text(node, "alice")) == "first"
 
 
-def test_only_clients_with_a_certificate_where_one_is_asked_for(
+def test_only_clients_with_a_certificate_get_in_where_one_is_asked_for(
     authority: Authority, start_node: StartNode, guests: Guests
 ) -> None:
     cert, key = authority.issue("strict")
@@ -192,7 +192,7 @@ def test_workers_all_read_a_new_certificate(
         workers.kill()
 
 
-def test_what_to_type_is_what_works(
+def test_the_commands_that_relay_up_prints_are_those_for_tls(
     authority: Authority, redis_server: RedisServer, prefix: str, tmp_path: Path
 ) -> None:
     cert, key = authority.issue("up")

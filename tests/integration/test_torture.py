@@ -105,7 +105,9 @@ def test_a_certificate_that_is_not_accepted_is_one_line(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_whatever_ends_it_takes_everything_with_it(torture: Torture, logs: Path, number: signal.Signals) -> None:
+def test_whatever_signal_ends_torture_takes_everything_with_it(
+    torture: Torture, logs: Path, number: signal.Signals
+) -> None:
     run = torture("--seed", 5, "--seconds", 600)
     run.wait_for_line("users in", patience=AFTER_SECONDS)
     members = descendants(run.pid)

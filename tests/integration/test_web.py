@@ -48,7 +48,7 @@ def lets_in(node: Node, **how: object) -> bool:
 
 
 class TestSessions:
-    def test_it_chats_with_every_size_of_text(self, guests: Guests, places: tuple[Node, Node]) -> None:
+    def test_a_web_client_chats_with_every_size_of_text(self, guests: Guests, places: tuple[Node, Node]) -> None:
         ann, ben = guests.web(places[0], "ann"), guests.json(places[1], "ben")
         assert ann.web.subprotocol == "pair-relay.1"
         assert not ann.web.protocol.extensions
@@ -99,7 +99,7 @@ class TestSessions:
         again.expect("welcome", resumed=True)
         ben.expect("back", name="ann")
 
-    def test_who_does_not_read_slows_the_sender_down_and_loses_nothing(
+    def test_a_web_client_that_does_not_read_slows_the_sender_down_and_loses_nothing(
         self, guests: Guests, places: tuple[Node, Node]
     ) -> None:
         count = 256  # a window
@@ -165,7 +165,7 @@ class TestEnds:
         assert head.startswith(b"HTTP/1.1 101 ")
         assert rest[:4] == bytes((0x80 | CLOSE, rest[1])) + b"\x03\xea"
 
-    def test_one_that_does_not_answer_the_close_is_cut_off(self, guests: Guests, node: Node) -> None:
+    def test_a_client_that_does_not_answer_the_close_is_cut_off(self, guests: Guests, node: Node) -> None:
         with Wire(node.address) as raw:
             raw.send_bytes(handshake() + frame(b'{"type":"hello","name":"eve"}') + frame(b'{"type":"quit"}'))
             raw.rest()  # which has an end
@@ -187,7 +187,7 @@ class TestBehindAndInside:
         ann.expect("bye")
         ann.expect_code(1000)
 
-    def test_tls_is_around_it(self, start_node: StartNode, tmp_path: Path, guests: Guests) -> None:
+    def test_tls_is_around_websocket(self, start_node: StartNode, tmp_path: Path, guests: Guests) -> None:
         authority = Authority(tmp_path)
         cert, key = authority.issue("first")
         node = start_node(tls_cert=cert, tls_key=key, page="")
@@ -262,7 +262,7 @@ class TestWhoMayCome:
 
 
 class TestThePage:
-    def test_it_is_off_in_a_node_and_can_be_switched_on(self, start_node: StartNode) -> None:
+    def test_the_page_is_off_in_a_node_and_can_be_switched_on(self, start_node: StartNode) -> None:
         with asked(start_node()) as answer:
             assert answer.status == 404
         node = start_node(page="")

@@ -79,7 +79,7 @@ def test_workers_share_one_port_and_clients_of_all_of_them_chat(workers: Process
     callee.close()
 
 
-def test_one_that_dies_is_replaced_and_the_others_go_on(workers: Process) -> None:
+def test_a_worker_that_dies_is_replaced_and_the_others_go_on(workers: Process) -> None:
     port = listening(workers)[0][1]
     others: dict[str, socket.socket] = {}
     for number in range(200):

@@ -109,7 +109,7 @@ def test_help_explains_each_option_with_its_unit_and_variable(option: str, capsy
         assert word in paragraph[0]
 
 
-def test_without_arguments_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_relay_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
     out, err = capsys.readouterr()
     assert "node" in out
@@ -117,6 +117,6 @@ def test_without_arguments_it_shows_its_help(capsys: pytest.CaptureFixture[str])
     assert err == ""
 
 
-def test_version_is_the_installed_one() -> None:
+def test_the_version_is_that_of_the_installed_relay() -> None:
     shown = subprocess.run([sys.executable, "-m", "relay", "--version"], capture_output=True, text=True, check=True)
     assert re.fullmatch(r"relay \d+\.\d+\.\d+\S*\n", shown.stdout)

@@ -103,10 +103,10 @@ class TestKubernetes:
 
     @pytest.mark.parametrize("name", ["deployment", "service", "disruption"])
     @pytest.mark.parametrize("release", RELEASES)
-    def test_it_fits_the_schema(self, name: str, release: str) -> None:
+    def test_each_manifest_fits_the_schema(self, name: str, release: str) -> None:
         kubernetes_validate.validate(manifest(name), release, strict=True)
 
-    def test_all_of_it_is_applied(self) -> None:
+    def test_every_manifest_is_applied(self) -> None:
         told = manifest("kustomization")
         assert {KUBERNETES / name for name in told["resources"]} == {
             path for path in KUBERNETES.glob("*.yaml") if path.stem != "kustomization"
@@ -116,7 +116,7 @@ class TestKubernetes:
     def test_every_variable_is_one_that_a_node_reads(self) -> None:
         assert {variable["name"] for variable in container()["env"]} <= variables()
 
-    def test_a_node_starts_with_it(self, config: Config) -> None:
+    def test_a_node_starts_with_the_deployment(self, config: Config) -> None:
         assert container()["args"] == ["node"]
         assert 'ENTRYPOINT ["relay"]' in DOCKERFILE
         assert config.name == "relay-5d4f9c7b9d-x2x7p"
@@ -167,7 +167,7 @@ class TestKubernetes:
         assert int(number) * UNITS[unit] >= needed_bytes(config)
         assert "cpu" not in resources["limits"]
 
-    def test_it_has_no_more_rights_than_it_needs(self) -> None:
+    def test_a_node_has_no_more_rights_than_it_needs(self) -> None:
         user = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
         assert user is not None
         outer, inner = pod()["securityContext"], container()["securityContext"]
@@ -236,18 +236,18 @@ class TestIngress:
         return dict(manifest("ingress", INGRESS)["metadata"]["annotations"])
 
     @pytest.mark.parametrize("release", RELEASES)
-    def test_it_fits_the_schema(self, release: str) -> None:
+    def test_the_ingress_and_its_patches_fit_the_schema(self, release: str) -> None:
         kubernetes_validate.validate(manifest("ingress", INGRESS), release, strict=True)
         for kind in ("Deployment", "Service"):
             kubernetes_validate.validate(self.patched(kind), release, strict=True)
 
-    def test_all_of_it_is_applied(self) -> None:
+    def test_every_file_of_the_ingress_is_applied(self) -> None:
         told = manifest("kustomization", INGRESS)
         assert {(INGRESS / name).resolve() for name in told["resources"]} == {KUBERNETES, INGRESS / "ingress.yaml"}
         assert {path.name for path in INGRESS.iterdir()} == {"ingress.yaml", "kustomization.yaml"}
         assert [patch["target"]["kind"] for patch in told["patches"]] == ["Service", "Deployment"]
 
-    def test_it_leads_to_the_nodes(self) -> None:
+    def test_the_ingress_leads_to_the_nodes(self) -> None:
         spec = manifest("ingress", INGRESS)["spec"]
         (rule,), (tls,) = spec["rules"], spec["tls"]
         assert tls["hosts"] == [rule["host"]]
@@ -257,7 +257,7 @@ class TestIngress:
         assert path["backend"]["service"]["name"] == service["metadata"]["name"]
         assert path["backend"]["service"]["port"]["name"] in [port["name"] for port in service["spec"]["ports"]]
 
-    def test_a_service_behind_it_is_not_open_to_all(self) -> None:
+    def test_a_service_behind_the_ingress_is_not_open_to_all(self) -> None:
         spec = self.patched("Service")["spec"]
         assert spec["type"] == "ClusterIP"
         assert "externalTrafficPolicy" not in spec, "Kubernetes refuses it there"
@@ -278,7 +278,7 @@ class TestIngress:
     ) -> None:
         assert float(annotations[f"{controller}/{name}"].removesuffix("s")) > 2 * PING_SECONDS
 
-    def test_so_it_is_at_a_balancer_which_waits_for_the_drain(self, annotations: dict[str, str]) -> None:
+    def test_a_balancer_waits_longer_than_a_silence_lasts_and_for_the_drain(self, annotations: dict[str, str]) -> None:
         idle, drain = (
             annotations[f"alb.ingress.kubernetes.io/{name}-attributes"] for name in ("load-balancer", "target-group")
         )
@@ -294,11 +294,11 @@ class TestIngress:
         assert annotations["alb.ingress.kubernetes.io/healthcheck-path"] == get["path"]
         assert annotations["alb.ingress.kubernetes.io/healthcheck-port"] == ports[get["port"]]
 
-    def test_it_tells_the_host_and_needs_no_stickiness(self, annotations: dict[str, str]) -> None:
+    def test_the_ingress_tells_the_host_and_needs_no_stickiness(self, annotations: dict[str, str]) -> None:
         """Any node resumes any session, so an affinity would only send clients back to a node that drains."""
         assert not [name for name in annotations if "affinity" in name or "sticky" in name or "upstream-vhost" in name]
 
-    def test_the_page_names_it_and_every_controller(self, annotations: dict[str, str]) -> None:
+    def test_the_page_names_the_ingress_and_every_controller(self, annotations: dict[str, str]) -> None:
         assert "deploy/kubernetes-ingress" in PAGE
         assert {name.partition("/")[0] for name in annotations} == set(re.findall(r"`([\w.]+)/…`", PAGE))
 
@@ -329,7 +329,7 @@ class TestSystemd:
         assert set(self.environment(all=True)) > set(self.environment())
         assert set(self.environment(all=True)) <= variables()
 
-    def test_a_node_starts_with_it(self, service: dict[str, str], config: Config) -> None:
+    def test_a_node_starts_with_the_service(self, service: dict[str, str], config: Config) -> None:
         assert service["ExecStart"].split()[1:] == ["node"]
         assert service["EnvironmentFile"].rpartition("/")[2] == "relay.env"
         assert config.redis == "redis://relay@127.0.0.1:6379/0"

@@ -136,7 +136,7 @@ def test_a_level_leaves_out_what_is_below(level: LogLevel, expected: list[str], 
     assert [line.split()[1] for line in written.getvalue().splitlines()] == expected
 
 
-def test_what_others_wait_for_is_never_left_out(written: io.StringIO) -> None:
+def test_a_line_that_others_wait_for_is_never_left_out(written: io.StringIO) -> None:
     logs.setup(written, level=LogLevel.ERROR)
     logs.always().info("listening", address="127.0.0.1:9999")
     assert logs.listening(written.getvalue()) == "127.0.0.1:9999"
@@ -151,7 +151,7 @@ def test_the_line_of_a_node_that_listens_is_found_in_any_format(style: LogFormat
 
 
 @each_row("line", ["", "{", "{}", '{"event":"listening"}', "[]", '{"event": ["listening"]}'])
-def test_no_other_line_is_taken_for_that_one(line: str) -> None:
+def test_no_other_line_is_taken_for_that_of_a_node_that_listens(line: str) -> None:
     assert logs.listening(line) == ""
 
 
@@ -208,7 +208,7 @@ class TestSpells:
             ("it rains", 2, 10),
         ]
 
-    def test_its_end_is_said_once_and_the_next_one_begins_at_once(self) -> None:
+    def test_the_end_of_a_spell_is_said_once_and_the_next_one_begins_at_once(self) -> None:
         spell = logs.Spell("it rains", "the sun shines")
         with capture_logs() as lines:
             spell.over()

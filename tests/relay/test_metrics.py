@@ -50,7 +50,7 @@ def test_every_known_label_is_there_from_the_start() -> None:
 
 
 class TestClaims:
-    def test_they_count_by_outcome(self) -> None:
+    def test_claims_count_by_outcome(self) -> None:
         world = World()
         place = world.place("n1")
         ann = enter(place, "Ann")
@@ -73,7 +73,7 @@ class TestClaims:
 
 
 class TestCalls:
-    def test_they_count_by_outcome_where_the_caller_is(self) -> None:
+    def test_calls_count_by_outcome_where_the_caller_is(self) -> None:
         world = World()
         here, there = world.place("n1"), world.place("n2")
         ann, ben, cas = enter(here, "Ann"), enter(there, "Ben"), enter(here, "Cas")
@@ -100,7 +100,7 @@ class TestCalls:
         world.settle()
         assert risen(here.counts.calls) == risen(there.counts.calls) == {Outcome.PAIRED: 1}
 
-    def test_one_that_is_cut_short_by_a_lost_node(self) -> None:
+    def test_a_call_that_a_lost_node_cuts_short_counts_as_unavailable(self) -> None:
         world = World()
         here, there = world.place("n1"), world.place("n2")
         ann, _ = enter(here, "Ann"), enter(there, "Ben")
@@ -233,7 +233,7 @@ class TestMessages:
     def world(self) -> World:
         return World(Limits(window=4))
 
-    def test_one_is_taken_delivered_and_acknowledged(self, world: World) -> None:
+    def test_a_message_counts_where_it_is_accepted_delivered_and_acknowledged(self, world: World) -> None:
         here, there = world.place("n1"), world.place("n2")
         ann, ben = enter(here, "Ann"), enter(there, "Ben")
         pair(ann, ben)
@@ -259,7 +259,7 @@ class TestMessages:
         ben.reads()
         assert (here.counts.acknowledged, here.counts.latency.sum) == (1, 0.0)
 
-    def test_what_has_no_outcome_is_unconfirmed_by_its_reason(self, world: World) -> None:
+    def test_a_message_without_an_outcome_is_unconfirmed_by_its_reason(self, world: World) -> None:
         here, there = world.place("n1"), world.place("n2")
         ann, ben = enter(here, "Ann"), enter(there, "Ben")
         chat = pair(ann, ben)
@@ -270,7 +270,7 @@ class TestMessages:
         assert risen(here.counts.unconfirmed) == {Reason.LEFT: 3}
         assert (here.counts.accepted, here.counts.acknowledged) == (3, 0)
 
-    def test_what_the_partner_may_have_missed_is_sent_again(self, world: World) -> None:
+    def test_a_message_that_the_partner_may_have_missed_counts_as_sent_again(self, world: World) -> None:
         here, there = world.place("n1"), world.place("n2")
         ann, ben = enter(here, "Ann"), enter(there, "Ben")
         chat = pair(ann, ben)

@@ -312,7 +312,7 @@ def test_a_connection_is_ended_by_its_kernel() -> None:
         assert process.result[0] == "b''"
 
 
-def test_what_the_kernel_reports_of_a_silent_peer() -> None:
+def test_the_kernel_reports_how_long_a_peer_has_been_silent() -> None:
     looks: list[tcp_health.TcpInfo] = []
 
     async def send_into_the_hole() -> None:

@@ -67,7 +67,7 @@ def test_nothing_measured_is_not_a_success() -> None:
     assert branches.judge({"files": {}}, lambda _: None) == 1
 
 
-def test_what_was_torn_by_a_kill_is_dropped_and_the_rest_stays(tmp_path: Path) -> None:
+def test_data_that_a_kill_has_torn_are_dropped_and_the_rest_stays(tmp_path: Path) -> None:
     for name in ("data.whole", "data.torn"):
         kept = CoverageData(str(tmp_path / name))
         kept.add_arcs({f"/relay/{n}.py": [(line, line + 1) for line in range(200)] for n in range(50)})

@@ -53,7 +53,7 @@ async def test_that_is_tidy_too(redis_store):
 """
 
 
-def test_each_is_seen_and_blamed_on_the_test_that_left_it(
+def test_each_leak_is_seen_and_blamed_on_the_test_that_left_it(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

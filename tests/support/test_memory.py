@@ -125,7 +125,7 @@ async def test_a_session_is_found_by_its_token(nodes: Nodes) -> None:
     assert await nodes.two.find_token("ben", "hash") is None
 
 
-async def test_who_saw_the_record_takes_the_name_over(nodes: Nodes) -> None:
+async def test_the_first_of_two_callers_that_saw_the_record_takes_the_name_over(nodes: Nodes) -> None:
     """Of two callers that saw the same record, the first one takes the name over."""
     fencing_token = await claimed(nodes)
     away = msgspec.structs.replace(BODY, away=True, calling=True)
@@ -152,7 +152,7 @@ async def test_a_new_session_brings_its_own_body(nodes: Nodes) -> None:
     assert holder.body == other
 
 
-async def test_who_lost_a_name_is_told_when_its_record_is_written(nodes: Nodes) -> None:
+async def test_a_session_that_lost_its_name_is_told_when_its_record_is_written(nodes: Nodes) -> None:
     fencing_token = await claimed(nodes)
     seen = await nodes.two.find("ann")
     assert seen is not None

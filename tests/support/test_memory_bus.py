@@ -236,7 +236,7 @@ async def test_nothing_reaches_a_node_that_is_cut_off_until_it_is_back() -> None
     assert bus.ways() == [(ONE, TWO), (TWO, ONE)]
 
 
-async def test_what_a_dead_node_had_sent_and_sends_never_arrives() -> None:
+async def test_mail_that_a_dead_node_had_sent_or_sends_never_arrives() -> None:
     bus = MemoryBus(step_by_step=True)
     one, two = in_memory(bus, ONE), in_memory(bus, TWO)
     one.posts(TWO, *texts(1))

@@ -29,7 +29,7 @@ for name, deed in sabotage.SABOTAGE.items():
 """
 
 
-def test_each_finds_what_it_takes_out() -> None:
+def test_each_sabotage_finds_what_it_takes_out() -> None:
     done = subprocess.run([sys.executable, "-c", APPLY_EACH], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == list(sabotage.SABOTAGE), done.stderr
 

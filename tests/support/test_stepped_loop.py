@@ -58,7 +58,7 @@ def test_timers_are_due_in_order_each_at_its_time(loop: SteppedLoop) -> None:
     assert rung[3:] == [("last", 3.0)]
 
 
-def test_what_a_task_or_a_callback_raises_reaches_the_test(loop: SteppedLoop) -> None:
+def test_an_exception_of_a_task_or_a_callback_reaches_the_test(loop: SteppedLoop) -> None:
     async def fail() -> None:
         raise ValueError("task")
 

@@ -87,7 +87,7 @@ def test_any_other_server_is_refused(text: str, complaint: str) -> None:
         {"redis": "redis://localhost"},
     ],
 )
-def test_what_works_is_taken(settings: dict[str, Any]) -> None:
+def test_settings_that_work_are_taken(settings: dict[str, Any]) -> None:
     Config(**settings)
 
 
@@ -121,7 +121,7 @@ def test_what_works_is_taken(settings: dict[str, Any]) -> None:
         ({"name": "é"}, "--name must be 1 to 64 letters, digits, dots, dashes or underscores, not 'é'"),
     ],
 )
-def test_what_cannot_work_is_refused_with_one_line(settings: dict[str, Any], complaint: str) -> None:
+def test_settings_that_cannot_work_are_refused_with_one_line(settings: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Config(**settings)
     assert str(caught.value) == complaint
@@ -202,7 +202,7 @@ def test_files_for_redis_are_read_again_where_there_are_any(tmp_path: Path) -> N
     assert {url: bool(RedisClient(url).files) for url in expected} == expected
 
 
-def test_what_the_system_trusts_is_read_again() -> None:
+def test_the_certificates_that_the_system_trusts_are_read_again() -> None:
     """Some systems have neither of the two places."""
     assert Config(redis="rediss://h").reloads is bool(RedisClient("rediss://h").files)
 

@@ -114,7 +114,7 @@ class TestAFile:
         return f'"{value}"'
 
     @pytest.mark.parametrize("dash", ["-", "_"])
-    def test_every_setting_may_stand_in_it(self, dash: str, file: Path) -> None:
+    def test_every_setting_may_stand_in_a_file(self, dash: str, file: Path) -> None:
         own = ("share_ports", "siblings")  # which processes tell those that they start
         told = {name: value for name, value in OTHER.items() if name not in own} | {"redis": "redis://x"}
         file.write_text("".join(f"{key.replace('_', dash)} = {self.toml(value)}\n" for key, value in told.items()))
@@ -155,7 +155,7 @@ class TestAFile:
             ("#" * 1024 * 1024 + "#", "is longer than 1048576 bytes"),
         ],
     )
-    def test_what_is_wrong_with_it_is_one_line_and_status_2(
+    def test_a_mistake_in_a_file_is_one_line_and_status_2(
         self, text: str, complaint: str, file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         file.write_bytes(text.encode(errors="surrogateescape"))
@@ -171,14 +171,16 @@ class TestAFile:
         assert capsys.readouterr().err == "relay: --lease must be between 0.5 and 3600 seconds, not nan\n"
 
     @pytest.mark.parametrize("there", [False, True])
-    def test_one_that_can_not_be_read(self, there: bool, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_file_that_can_not_be_read_is_one_line_and_status_2(
+        self, there: bool, file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         if there:
             file.mkdir()
         assert cli.run(["up", "--config", str(file)]) == 2
         why = "Is a directory" if there else "No such file or directory"
         assert capsys.readouterr().err == f"relay: --config '{file}' can't be read: {why}\n"
 
-    def test_editors_may_begin_it_with_a_byte_order_mark(self, file: Path) -> None:
+    def test_editors_may_begin_a_file_with_a_byte_order_mark(self, file: Path) -> None:
         file.write_text("lease = 7\n", encoding="utf-8-sig")
         assert parse(["--config", str(file)]).lease == 7
 
@@ -208,12 +210,12 @@ class TestAFile:
 
 
 class TestVariables:
-    def test_those_that_are_known_are_those_of_all_commands(self) -> None:
+    def test_known_variables_are_those_of_all_commands(self) -> None:
         commands = typer.main.get_command(cli.app).commands.values()  # type: ignore[attr-defined]
         read = {str(option.envvar) for command in commands for option in command.params if option.envvar}
         assert read == options.VARIABLES
 
-    def test_others_that_look_like_them_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unknown_variables_that_look_like_known_ones_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for key in options.VARIABLES:
             monkeypatch.setenv(key, "1")
         assert options.strange_variables() == []
@@ -222,7 +224,9 @@ class TestVariables:
         monkeypatch.setenv("RELAYX", "1")
         assert options.strange_variables() == ["RELAY_HTTP_PROT (RELAY_HTTP_PORT?)", "RELAY_XYZZY"]
 
-    def test_status_tells_them_too(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_status_tells_unknown_variables_too(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         monkeypatch.setenv("RELAY_REDIS_ULR", "redis://x")
         assert cli.run(["status"]) == 2
         assert "relay: RELAY_REDIS_ULR (RELAY_REDIS_URL?) is no option's variable\n" in capsys.readouterr().err

@@ -160,7 +160,7 @@ REFUSED = [
 
 
 @each_row(("typed", "why"), REFUSED)
-def test_what_is_no_name_is_refused_with_the_reason(typed: str, why: str) -> None:
+def test_an_invalid_name_is_refused_with_the_reason(typed: str, why: str) -> None:
     assert refusal(typed) == why
 
 
@@ -269,7 +269,7 @@ def test_look_alikes_that_are_not_ascii_have_one_owner(one: str, other: str) -> 
 @pytest.mark.parametrize(
     ("one", "other"), [("ünal", "unal"), ("张三", "张二"), ("алиса", "алина"), ("í\u0323", "i\u0323")]
 )
-def test_what_does_not_look_alike_has_owners_of_its_own(one: str, other: str) -> None:
+def test_names_that_do_not_look_alike_have_owners_of_their_own(one: str, other: str) -> None:
     assert parse(one).canonical_name != parse(other).canonical_name
 
 

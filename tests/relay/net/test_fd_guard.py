@@ -55,7 +55,7 @@ async def call_policy() -> AsyncIterator[Door]:
     call_policy.sock.close()
 
 
-async def test_who_comes_while_it_is_paused_waits_and_is_served_afterwards(call_policy: Door) -> None:
+async def test_a_client_that_comes_while_a_port_is_paused_waits_and_is_served_afterwards(call_policy: Door) -> None:
     assert await call_policy.knock() == b"hello"
     for _ in range(3):
         call_policy.port.pause()
@@ -72,7 +72,7 @@ async def test_who_comes_while_it_is_paused_waits_and_is_served_afterwards(call_
         assert heard == [b"hello"]
 
 
-async def test_a_pause_while_it_opens_again_holds(call_policy: Door) -> None:
+async def test_a_pause_while_a_port_opens_again_holds(call_policy: Door) -> None:
     call_policy.port.pause()
     call_policy.port.resume()
     await anyio.lowlevel.checkpoint()  # it is opening now

@@ -56,7 +56,7 @@ def test_whose_a_connection_is(header: bytes, address: str | None) -> None:
         MAGIC + b"\x21\x11" + (REST_BYTES + 1).to_bytes(2, "big") + bytes(REST_BYTES + 1),
     ],
 )
-def test_what_is_no_header_is_refused(header: bytes) -> None:
+def test_bytes_that_are_no_header_are_refused(header: bytes) -> None:
     with pytest.raises(BadHeader):
         source(header)
 
@@ -87,7 +87,7 @@ def test_a_start_that_can_be_no_header_is_known_at_once() -> None:
         MAGIC + b"\x21\x21\x00\x23",
     ],
 )
-def test_nothing_more_is_waited_for_once_it_can_be_no_header(start: bytes) -> None:
+def test_nothing_more_is_waited_for_once_the_bytes_can_be_no_header(start: bytes) -> None:
     check(start[:-1])
     with pytest.raises(BadHeader):
         check(start)

@@ -53,7 +53,7 @@ def fill(sock: socket.socket) -> None:
             sock.send(b"x" * 65536)
 
 
-def test_keep_alive_notices_a_quiet_one_in_time(ours: socket.socket) -> None:
+def test_keep_alive_notices_a_quiet_peer_in_time(ours: socket.socket) -> None:
     assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     idle, interval, count = (ours.getsockopt(socket.IPPROTO_TCP, option) for option in options)
@@ -62,13 +62,13 @@ def test_keep_alive_notices_a_quiet_one_in_time(ours: socket.socket) -> None:
     assert CHECK_SECONDS * (2 + OWING_CHECKS) < PROMISED, "silent for one look before the first that counts"
 
 
-def test_nothing_waits_for_one_who_has_everything(ours: socket.socket, client: Wire) -> None:
+def test_nothing_waits_for_a_peer_that_has_everything(ours: socket.socket, client: Wire) -> None:
     ours.sendall(b"hi\n")
     assert client.line() == "hi"
     wait_until(lambda: not read_tcp_info(ours).waiting, "it is acknowledged")
 
 
-def test_one_who_is_gone_acknowledges_nothing(ours: socket.socket, client: Wire) -> None:
+def test_a_peer_that_is_gone_acknowledges_nothing(ours: socket.socket, client: Wire) -> None:
     client.vanish()
     ours.sendall(b"hi\n")
     assert read_tcp_info(ours).unacknowledged == 1
@@ -87,7 +87,7 @@ def close_window(sock: socket.socket) -> None:
     wait_until(lambda: read_tcp_info(sock).silent < 0.1, "it has answered a question")
 
 
-def test_one_who_does_not_read_answers_when_asked(ours: socket.socket, client: Wire) -> None:
+def test_a_peer_that_does_not_read_answers_the_kernel_s_probes(ours: socket.socket, client: Wire) -> None:
     close_window(ours)
     seen = read_tcp_info(ours)
     assert (seen.unacknowledged, seen.probes) == (0, 0)
@@ -95,7 +95,7 @@ def test_one_who_does_not_read_answers_when_asked(ours: socket.socket, client: W
     assert seen.waiting
 
 
-def test_one_who_is_gone_and_did_not_read_does_not(ours: socket.socket, client: Wire) -> None:
+def test_a_peer_that_is_gone_and_did_not_read_answers_no_probe(ours: socket.socket, client: Wire) -> None:
     close_window(ours)
     client.vanish()
     wait_until(lambda: read_tcp_info(ours).probes > 1, "two questions have no answer")

@@ -22,7 +22,7 @@ def test_a_file_without_a_certificate_is_said_to_hold_none(tmp_path: Path) -> No
         assert trust(tmp_path / "file") == "it holds no certificate in PEM"
 
 
-def test_what_stands_there_in_place_of_a_certificate_is_no_pem(tmp_path: Path) -> None:
+def test_a_file_with_something_else_in_place_of_a_certificate_is_no_pem(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")
     assert trust(tmp_path / "file") == "it isn't PEM"
 

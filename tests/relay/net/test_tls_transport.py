@@ -189,7 +189,7 @@ class TestTheHandshake:
         assert stranger.late == [False]
         assert stranger.client.events == []
 
-    async def test_one_that_does_not_come_to_its_end_is_given_up(
+    async def test_a_handshake_that_does_not_come_to_its_end_is_given_up(
         self, monkeypatch: pytest.MonkeyPatch, authority: Authority, certificate: tuple[Path, Path]
     ) -> None:
         monkeypatch.setattr(tls_transport, "HANDSHAKE_SECONDS", 0.05)
@@ -202,7 +202,7 @@ class TestTheHandshake:
         slow.layer.connection_lost(None)
         assert slow.late == [True]
 
-    async def test_one_that_is_done_is_not_given_up(
+    async def test_a_handshake_that_is_done_is_not_given_up(
         self, monkeypatch: pytest.MonkeyPatch, authority: Authority, certificate: tuple[Path, Path]
     ) -> None:
         monkeypatch.setattr(tls_transport, "HANDSHAKE_SECONDS", 0.05)
@@ -282,13 +282,13 @@ class TestWhatIsPassedOn:
         stranger.layer.resume_writing()
         assert stranger.client.events == ["made", "pause", "resume"]
 
-    async def test_what_tls_owes_goes_out_at_once_while_the_kernel_takes_it(self, peer: Peer) -> None:
+    async def test_an_answer_that_tls_owes_goes_out_at_once_while_the_kernel_takes_it(self, peer: Peer) -> None:
         peer.layer._outgoing.write(b"an answer")
         peer.tls.write(b"x")
         peer.feed(peer._out.read())
         assert peer.tcp.sent == b"an answer"
 
-    async def test_what_tls_owes_waits_for_the_kernel_and_is_bounded(self, peer: Peer) -> None:
+    async def test_an_answer_that_tls_owes_waits_for_the_kernel_and_is_bounded(self, peer: Peer) -> None:
         peer.tcp.full = True
         peer.client.transport.write(b"hello\n")
         sent = bytes(peer.tcp.sent)
@@ -318,19 +318,19 @@ class TestTheEnd:
         assert peer.layer._incoming.pending == 0  # said behind the end
         assert peer.client.events == ["made", "eof"]
 
-    async def test_the_end_of_tcp_alone_is_one_too(self, peer: Peer) -> None:
+    async def test_the_end_of_tcp_alone_is_an_eof_too(self, peer: Peer) -> None:
         peer.say(b"Quit\n")
         assert peer.layer.eof_received() is True
         assert peer.client.events == ["made", "eof"]
         peer.client.transport.write(b"Quit\n")
         assert peer.hear() == b"Quit\n"
 
-    async def test_it_is_told_once(self, peer: Peer) -> None:
+    async def test_the_end_is_told_once(self, peer: Peer) -> None:
         peer.end()
         peer.layer.eof_received()
         assert peer.client.events == ["made", "eof"]
 
-    async def test_it_takes_its_place_behind_what_the_client_has_not_taken(self, peer: Peer) -> None:
+    async def test_the_end_takes_its_place_behind_what_the_client_has_not_taken(self, peer: Peer) -> None:
         peer.client.greedy = False
         peer.say(b"x" * (READ + 10))
         peer.layer.eof_received()
@@ -355,7 +355,9 @@ class TestTheEnd:
         assert peer.tcp.sent == sent
         assert peer.client.transport.is_closing()
 
-    async def test_what_was_forged_on_the_way_breaks_the_connection_and_reaches_nobody(self, peer: Peer) -> None:
+    async def test_a_record_that_was_forged_on_the_way_breaks_the_connection_and_reaches_nobody(
+        self, peer: Peer
+    ) -> None:
         peer.tls.write(b"To:bob\n")
         forged = bytearray(peer._out.read())
         forged[-1] ^= 1
@@ -372,7 +374,7 @@ class TestTheEnd:
 
 
 class TestFiles:
-    def test_what_cannot_be_used_is_said_in_a_line_that_names_it(
+    def test_a_file_that_cannot_be_used_is_told_in_a_line_that_names_its_option(
         self, tmp_path: Path, authority: Authority, certificate: tuple[Path, Path]
     ) -> None:
         cert, key = certificate
@@ -403,7 +405,7 @@ class TestFiles:
             assert "\n" not in str(told.value)
 
 
-async def test_one_that_is_gone_is_gone_at_once(peer: Peer) -> None:
+async def test_a_connection_that_is_lost_is_freed_at_once(peer: Peer) -> None:
     """The connection of its client is gone, too. Neither waits for Python's cyclic garbage collector."""
     layer, client = weakref.ref(peer.layer), weakref.ref(peer.client)
     gc.collect()
@@ -417,7 +419,7 @@ async def test_one_that_is_gone_is_gone_at_once(peer: Peer) -> None:
         gc.enable()
 
 
-async def test_what_is_written_goes_through_openssl_in_pieces(peer: Peer) -> None:
+async def test_a_large_write_goes_through_openssl_in_pieces(peer: Peer) -> None:
     """OpenSSL's buffer never shrinks: a connection that once got a megabyte would keep it."""
     waiting = list[int]()
 

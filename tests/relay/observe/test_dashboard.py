@@ -201,7 +201,7 @@ def test_compose_has_no_password_that_others_know_and_logs_that_end() -> None:
     assert "secret:/data" in services["redis"]["volumes"], "where it makes the password"
 
 
-def test_compose_runs_it_only_where_it_is_asked_for_and_with_files_that_are_there() -> None:
+def test_compose_runs_the_dashboard_only_where_it_is_asked_for_and_with_files_that_are_there() -> None:
     services = yaml.safe_load(COMPOSE.read_text())["services"]
     assert {name for name, service in services.items() if service.get("profiles") == ["observe"]} == {
         "prometheus",

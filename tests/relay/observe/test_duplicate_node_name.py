@@ -16,11 +16,11 @@ def said(*found: str) -> list[str]:
     return [f"{line['log_level']} {line.get('other', '')}".strip() for line in lines]
 
 
-def test_one_that_writes_after_us_is_told_of_once() -> None:
+def test_a_namesake_that_writes_after_us_is_told_of_once() -> None:
     assert said("", THEM, THEM, THEM) == [f"warning {THEM}"]
 
 
-def test_one_that_was_there_before_us_may_have_ended() -> None:
+def test_a_namesake_that_was_there_before_us_may_have_ended() -> None:
     assert said(THEM, US, US) == []
     assert said(THEM, THEM) == [f"warning {THEM}"]
 

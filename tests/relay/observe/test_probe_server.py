@@ -53,7 +53,9 @@ class TestAnswers:
         assert (status(response), body(response)) == (200, b"alive\n")
 
     @pytest.mark.parametrize(("why_not", "expected"), [("", (200, b"ready\n")), ("draining", (404, b"draining\n"))])
-    async def test_one_that_should_get_no_new_clients_says_why(self, why_not: str, expected: tuple[int, bytes]) -> None:
+    async def test_a_node_that_should_get_no_new_clients_says_why(
+        self, why_not: str, expected: tuple[int, bytes]
+    ) -> None:
         response = await answer(probes(lambda: why_not), GET % b"/readyz")
         assert (status(response), body(response)) == expected
 
@@ -149,7 +151,7 @@ class TestCrowds:
             go_on.set()
         assert sorted(got) == [200] * SCRAPES + [503] * (2 * PLACES - SCRAPES)
 
-    async def test_without_a_descriptor_it_waits_and_answers_later(self) -> None:
+    async def test_without_a_descriptor_the_server_waits_and_answers_later(self) -> None:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
             client.send(GET % b"/healthz")
@@ -194,7 +196,7 @@ class TestServing:
         if eof:
             await client.send_eof()
 
-    async def test_one_request_is_answered_and_the_connection_closed(self) -> None:
+    async def test_a_request_is_answered_and_the_connection_closed(self) -> None:
         assert status(await self.ask(probes(str), GET % b"/healthz")) == 200
 
     async def test_a_request_may_come_in_pieces(self) -> None:

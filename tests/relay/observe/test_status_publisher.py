@@ -46,7 +46,7 @@ def leave(redis_client: redis.Redis, prefix: str, node_id: str, report: bytes) -
     redis_client.expire(key, 60)
 
 
-async def test_what_the_dead_and_strangers_left_is_dropped(
+async def test_reports_of_dead_nodes_and_of_strangers_are_dropped(
     publisher: StatusPublisher, redis_store: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()

@@ -100,7 +100,7 @@ def test_the_server_dies_with_its_killed_owner_and_the_next_start_cleans_up(base
         assert list(base.iterdir()) == [Path(url.removeprefix("unix://")).parent]
 
 
-def test_one_start_leaves_the_server_of_another_alone(base: Path) -> None:
+def test_a_start_leaves_the_server_of_another_start_alone(base: Path) -> None:
     with embedded_redis.server() as first, embedded_redis.server() as second:
         for url in (first, second):
             with redis.Redis.from_url(url) as client:
@@ -164,7 +164,7 @@ def test_a_server_that_neither_answers_nor_ends_is_killed(
     assert list(base.iterdir()) == []
 
 
-def test_what_others_have_there_is_left_alone(base: Path) -> None:
+def test_files_and_folders_of_others_are_left_alone(base: Path) -> None:
     """It only looks like ours: a file, a link to a folder, a folder in use."""
     (base / "elsewhere").mkdir()
     (base / "relay-embedded-file").touch()

@@ -19,7 +19,7 @@ def test_memory_is_given_back_once_much_has_become_free() -> None:
         assert len(given) == times
 
 
-def test_a_rest_is_once_nobody_has_used_it_for_a_while() -> None:
+def test_a_rest_of_memory_is_given_back_once_nobody_has_used_it_for_a_while() -> None:
     """A crowd leaves slowly: most of its memory was given back before the last of it left."""
     free, given = [WORTH_BYTES], list[int]()
     heap = Heap(lambda: free[0], lambda: given.append(free[0]))

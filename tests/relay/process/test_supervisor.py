@@ -54,13 +54,13 @@ def test_ports_past_the_end_are_refused() -> None:
 
 
 class TestWorkers:
-    def test_they_share_the_ports_for_clients_and_have_http_ports_of_their_own(self) -> None:
+    def test_workers_share_the_ports_for_clients_and_have_http_ports_of_their_own(self) -> None:
         node = Config(name="n", port=9999, classic_port=7000, http_port=9100)
         workers = plan_workers(node, 2)
         assert [(w.port, w.classic_port, w.http_port) for w in workers] == [(9999, 7000, 9100), (9999, 7000, 9101)]
         assert all(worker.share_ports for worker in workers)
 
-    def test_they_have_names_of_their_own(self) -> None:
+    def test_workers_have_names_of_their_own(self) -> None:
         assert [worker.name for worker in plan_workers(Config(name="n"), 2)] == ["n-w1", "n-w2"]
 
     @pytest.mark.parametrize("http_port", [0, None])
@@ -84,7 +84,7 @@ class TestWorkers:
         ([], []),
     ],
 )
-async def test_what_a_node_says_is_read_in_lines_also_the_last_word_of_one_that_was_killed(
+async def test_the_output_of_a_node_is_read_in_lines_also_its_last_word_when_it_was_killed(
     chunks: list[bytes], lines: list[str]
 ) -> None:
     send, receive = anyio.create_memory_object_stream[bytes](len(chunks))

@@ -36,7 +36,7 @@ def test_a_manager_that_is_not_there_is_no_trouble(address: str, monkeypatch: py
     systemd_notify.ready("serving")
 
 
-def test_without_one_nothing_is_told(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_service_manager_nothing_is_told(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET")
     systemd_notify.ready("serving")
     manager.setblocking(False)

@@ -168,7 +168,7 @@ def test_a_client_reads_what_a_node_writes(frame: NodeFrame, line: bytes) -> Non
         (b'{"type":"msg","id":1,"text":"\\u0000\\u001b[2J"}', ClientMsg(1, "\x00\x1b[2J")),
     ],
 )
-def test_what_means_the_same_is_read_the_same(line: bytes, frame: ClientFrame) -> None:
+def test_lines_that_mean_the_same_are_read_as_the_same_frame(line: bytes, frame: ClientFrame) -> None:
     assert decode_client(line) == frame
 
 
@@ -287,7 +287,7 @@ def is_cheap(decode: Callable[[bytes], object], line: bytes) -> bool:
 
 @each_row("line", BAD, ids=lambda line: repr(line[:40]))
 @each_row("decode", [decode_client, decode_node])
-def test_what_is_no_frame_is_refused_with_one_exception_and_cheaply(
+def test_a_line_that_is_no_frame_is_refused_with_one_exception_and_cheaply(
     decode: Callable[[bytes], object], line: bytes
 ) -> None:
     with pytest.raises(BadFrame) as caught:

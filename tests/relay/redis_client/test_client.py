@@ -62,7 +62,7 @@ async def test_seven_and_later_and_valkey_will_do(version: str, more: str) -> No
     assert await outcome(bulk(version, more)) == ""
 
 
-async def test_one_that_may_not_say_who_it_is_will_do_and_the_log_says_what_that_costs() -> None:
+async def test_a_server_that_may_not_say_who_it_is_will_do_and_the_log_says_what_that_costs() -> None:
     with structlog.testing.capture_logs() as log:
         assert await outcome(b"-NOPERM no permissions to run 'info'\r\n") == ""
     assert "INFO is refused" in log[0]["event"]
@@ -83,5 +83,5 @@ async def test_one_that_may_not_say_who_it_is_will_do_and_the_log_says_what_that
         (b"-MASTERDOWN Link with MASTER is down\r\n", "not now: ADDRESS: MASTERDOWN Link"),
     ],
 )
-async def test_what_passes_by_itself_is_waited_for_and_the_rest_is_not(answer: bytes, said: str) -> None:
+async def test_a_failure_that_passes_by_itself_is_waited_for_and_any_other_is_not(answer: bytes, said: str) -> None:
     assert (await outcome(answer)).startswith(said)

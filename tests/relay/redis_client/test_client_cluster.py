@@ -171,7 +171,7 @@ async def test_each_goes_to_the_primary_of_its_slot(scene: Scene, redis_client: 
     assert await redis_client.calls([("GET", HIGH), ("GET", LOW)]) == [b"high", b"low"]
 
 
-async def test_to_one_that_another_names_it_goes_at_once_and_so_does_the_next(
+async def test_a_call_goes_at_once_to_the_server_that_another_names_and_so_does_the_next(
     scene: Scene, redis_client: RedisClient
 ) -> None:
     scene.low.refusal = b"-MOVED %d %s:%d\r\n" % (slot_of(LOW.encode()), HOST.encode(), scene.high.port)
@@ -192,7 +192,7 @@ async def test_a_slot_that_is_on_its_way_is_asked_for_there_and_the_next_begins_
 
 
 @pytest.mark.parametrize("refusal", ["TRYAGAIN later", "CLUSTERDOWN Hash slot not served", "LOADING", "MOVED 1 ?:1"])
-async def test_what_may_pass_is_tried_again_wherever_the_slot_is_by_then(
+async def test_a_call_whose_refusal_may_pass_is_tried_again_wherever_the_slot_is_by_then(
     scene: Scene, redis_client: RedisClient, refusal: str
 ) -> None:
     scene.low.refusal = f"-{refusal}\r\n".encode()
@@ -214,7 +214,7 @@ async def test_two_that_name_each_other_are_given_up(scene: Scene, redis_client:
         await redis_client.call("GET", LOW)
 
 
-async def test_one_that_is_silent_holds_up_nobody_else(scene: Scene, redis_client: RedisClient) -> None:
+async def test_a_silent_server_holds_up_calls_to_no_other_one(scene: Scene, redis_client: RedisClient) -> None:
     scene.low.silent = True
     refused: list[float] = []
 
@@ -244,7 +244,9 @@ async def test_one_that_is_silent_holds_up_nobody_else(scene: Scene, redis_clien
                     continue
 
 
-async def test_one_that_others_have_replaced_is_left_though_it_answers(scene: Scene, redis_client: RedisClient) -> None:
+async def test_a_server_that_others_have_replaced_is_left_though_it_answers(
+    scene: Scene, redis_client: RedisClient
+) -> None:
     assert await redis_client.call("GET", LOW) == b"low"
     before = redis_client.layout
     scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
@@ -253,7 +255,7 @@ async def test_one_that_others_have_replaced_is_left_though_it_answers(scene: Sc
     assert await redis_client.call("GET", LOW) == b"third"
 
 
-async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
+async def test_calls_that_wait_behind_a_silent_server_go_along_when_it_is_replaced(
     scene: Scene, redis_client: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_up_after(MOMENT, monkeypatch)
@@ -274,7 +276,7 @@ async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
     scene.low.silent = False
 
 
-async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replaced(
+async def test_a_connection_to_a_silent_server_is_not_waited_for_once_it_is_replaced(
     scene: Scene, redis_client: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
@@ -294,7 +296,7 @@ async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replace
     scene.low.silent = False
 
 
-async def test_what_is_for_everyone_is_said_at_another_one_where_its_own_is_away(
+async def test_a_message_for_everyone_is_published_at_another_server_where_its_own_is_away(
     scene: Scene, redis_client: RedisClient
 ) -> None:
     gone = Member("gone")

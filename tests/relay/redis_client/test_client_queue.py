@@ -71,7 +71,7 @@ async def test_a_crowd_is_answered_in_its_turn_however_long_that_takes() -> None
     assert server.asked == [str(n) for n in range(BATCH * rounds)]
 
 
-async def test_what_is_urgent_comes_next() -> None:
+async def test_an_urgent_call_comes_next() -> None:
     server = Server()
     server.held = True
     with patient():
@@ -85,7 +85,7 @@ async def test_what_is_urgent_comes_next() -> None:
     assert server.asked.index("lease") == BATCH
 
 
-async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more(
+async def test_calls_that_came_while_others_were_made_wait_a_moment_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(queue_module, "GATHER_SECONDS", 1.0)
@@ -109,7 +109,7 @@ async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more
     assert server.pipelines == [["first"], ["meanwhile", "soon after"]]
 
 
-async def test_who_comes_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_comes_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "GATHER_SECONDS", 60.0)
     with patient(), anyio.fail_after(30):
         async with a_store(Server()) as redis_client:

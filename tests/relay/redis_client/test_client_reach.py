@@ -34,7 +34,7 @@ async def test_a_cluster_that_is_not_there_yet_is_waited_for() -> None:
             await redis_client.check()
 
 
-async def test_what_cannot_be_asked_is_not_known() -> None:
+async def test_nothing_is_known_of_a_cluster_that_cannot_be_asked() -> None:
     async with a_store(f"redis+cluster://{HOST}:{free_port()}") as redis_client:
         assert await redis_client.eviction() == set()
         assert redis_client.home("channel") is None

@@ -79,7 +79,7 @@ async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() 
                 await redis_client.connect("")
 
 
-async def test_what_is_no_resp_costs_the_connection() -> None:
+async def test_bytes_that_are_no_resp_cost_the_connection() -> None:
     """It is another kind of server, or a compromised one: nothing that follows can be understood."""
     heard: list[object] = []
     left = await commands_of_a_set_up()

@@ -96,7 +96,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> Iterator[None]:
         yield
 
 
-async def test_who_it_is_and_which_database_are_said_in_one_round_trip() -> None:
+async def test_login_database_and_question_go_out_in_one_round_trip() -> None:
     script = Script(b"+OK\r\n+OK\r\n" + PONG + b"$2\r\nhi\r\n")
     question = Question(("ECHO", "hi"), judge=lambda address, replies: replies)
     async with serving(script) as port:
@@ -138,7 +138,7 @@ async def test_a_server_that_says_why_it_hangs_up_is_quoted(words: str) -> None:
     assert len(str(caught.value)) < 300
 
 
-async def test_one_that_may_not_ping_is_connected() -> None:
+async def test_a_user_who_may_not_ping_is_connected() -> None:
     async with serving(Script(b"-NOPERM no ping\r\n")) as port:
         (await Dialer(NOBODY).dial(HOST, port)).close()
 
@@ -192,7 +192,7 @@ async def test_each_address_is_tried_however_many_there_are(monkeypatch: pytest.
     assert last.connections == 1
 
 
-async def test_what_is_wrong_with_all_addresses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_failures_of_all_addresses_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.2", 0)) as sock:
         port = sock.getsockname()[1]
     with addresses(monkeypatch, "127.0.0.2", "127.0.0.3"), pytest.raises(redis.exceptions.ConnectionError) as caught:
@@ -270,7 +270,7 @@ async def test_a_server_that_wants_a_certificate_gets_it(tmp_path: Path) -> None
 
 
 # private: how often it is read shows nowhere else
-async def test_what_is_trusted_is_read_once_for_as_long_as_it_stays(tmp_path: Path) -> None:
+async def test_trusted_certificates_are_read_once_for_as_long_as_they_stay(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with secured(authority, "redis") as port:
         dialer = Dialer(NOBODY, over_tls(authority))

@@ -55,7 +55,7 @@ def test_relays_with_different_prefixes_share_nothing() -> None:
     assert not all_of("one") & all_of("two")
 
 
-def test_what_is_a_node_s_own_bears_its_uid() -> None:
+def test_a_node_s_own_keys_bear_its_uid() -> None:
     keys = Keys("relay")
-    assert keys.lease("a") != keys.lease("b")
-    assert keys.inbox("a") != keys.inbox("b")
+    assert keys.lease("uid7") == "relay:lease:uid7"
+    assert keys.inbox("uid7") == "relay:inbox:uid7"

@@ -69,7 +69,7 @@ async def test_answers_come_in_order() -> None:
         assert scene.server.connections == 1
 
 
-async def test_refusals_are_among_them() -> None:
+async def test_refusals_are_among_the_answers() -> None:
     async with opened() as scene:
         unknown, busy, fine = await scene.ask(b"-NOSCRIPT no\r\n-LOADING later\r\n+OK\r\n", commands=3)
         assert isinstance(unknown, redis.exceptions.NoScriptError)
@@ -78,7 +78,7 @@ async def test_refusals_are_among_them() -> None:
         assert fine == b"OK"
 
 
-async def test_silence_is_given_up_and_the_next_one_has_a_new_connection() -> None:
+async def test_a_pipeline_without_an_answer_is_given_up_and_the_next_one_has_a_new_connection() -> None:
     async with opened() as scene:
         with pytest.raises(redis.exceptions.TimeoutError):
             await scene.ask(b":1\r\n", commands=2)
@@ -93,7 +93,7 @@ async def test_a_connection_that_breaks_is_told_at_once() -> None:
         assert await scene.ask(b":2\r\n") == [2]
 
 
-async def test_one_to_a_server_that_is_not_the_one_any_more_is_left() -> None:
+async def test_a_connection_to_a_server_that_has_been_replaced_is_left() -> None:
     async with opened() as scene:
         await scene.ask(b":1\r\n")
         scene.current = False
@@ -101,7 +101,7 @@ async def test_one_to_a_server_that_is_not_the_one_any_more_is_left() -> None:
         assert scene.server.connections == 2
 
 
-async def test_one_that_was_cancelled_leaves_no_answers_behind() -> None:
+async def test_a_pipeline_that_was_cancelled_leaves_no_answers_behind() -> None:
     async with opened() as scene:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(scene.ask, b"")

@@ -27,13 +27,13 @@ def test_a_near_server_that_is_silent_is_given_up_soon() -> None:
     assert measured(*[0.001] * 20).patience == pytest.approx(SLACK_SECONDS, abs=0.01)
 
 
-def test_a_far_one_has_the_time_that_its_way_takes() -> None:
+def test_a_far_server_has_the_time_that_its_way_takes() -> None:
     round_trip = measured(*[0.7] * 20)
     assert 0.7 + SLACK_SECONDS <= round_trip.patience < 0.7 + SLACK_SECONDS + 0.1
     assert round_trip.least == 0.7
 
 
-def test_one_whose_answers_come_irregularly_has_more() -> None:
+def test_a_server_whose_answers_come_irregularly_has_more_time() -> None:
     assert measured(*[0.1, 0.5] * 20).patience > 0.5 + SLACK_SECONDS
 
 
@@ -59,6 +59,6 @@ def test_nobody_is_waited_for_without_end() -> None:
     assert measured(*[0.001] * 100).patience < FIRST_SECONDS
 
 
-def test_what_a_busy_server_takes_is_not_the_way() -> None:
+def test_the_time_that_a_busy_server_takes_is_not_that_of_the_way() -> None:
     assert measured(0.001, *[0.9] * LEAST_OF).least == 0.001
     assert measured(0.001, *[0.9] * 2 * LEAST_OF).least == 0.9

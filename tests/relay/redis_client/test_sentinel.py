@@ -114,21 +114,21 @@ async def test_of_the_same_configuration_counts_what_most_say(start: Start) -> N
     assert await found(await start(Guard(OLD), Guard(NEW), Guard(NEW))) == NEW
 
 
-async def test_one_that_is_silent_holds_nobody_up_and_one_that_answers_is_enough(start: Start) -> None:
+async def test_silent_sentinels_hold_nobody_up_and_one_that_answers_is_enough(start: Start) -> None:
     silent = [Guard(OLD, 9), Guard(OLD, 9)]
     for guard in silent:
         guard.silent = True
     assert await found(await start(*silent, Guard(NEW))) == NEW
 
 
-async def test_what_they_may_not_say_is_done_without(start: Start) -> None:
+async def test_answers_that_sentinels_may_not_give_are_done_without(start: Start) -> None:
     guard = Guard(NEW)
     guard.refused = {"SENTINEL MASTER", "SENTINEL SENTINELS", "SENTINEL MYID"}
     assert await found(await start(guard)) == NEW
 
 
 @pytest.mark.parametrize("nonsense", [b":5\r\n", b"+OK\r\n", b"*1\r\n:5\r\n", b"*2\r\n$12\r\nconfig-epoch\r\n+x\r\n"])
-async def test_what_makes_no_sense_costs_only_the_one_that_says_it(start: Start, nonsense: bytes) -> None:
+async def test_a_senseless_answer_costs_only_the_sentinel_that_gives_it(start: Start, nonsense: bytes) -> None:
     guard, sane = Guard(OLD), Guard(NEW)
     guard.answer = lambda words: b"+PONG\r\n" if words[0] == b"PING" else nonsense  # type: ignore[method-assign]
     assert await found(await start(guard, sane)) == NEW
@@ -181,7 +181,9 @@ async def test_another_sentinel_at_the_address_of_before_is_not_believed(start: 
         ("@", "1"),
     ],
 )
-async def test_what_is_no_address_is_left_out(start: Start, told: tuple[str, str]) -> None:
+async def test_an_invalid_address_of_another_sentinel_or_a_primary_is_left_out(
+    start: Start, told: tuple[str, str]
+) -> None:
     guard = Guard(NEW)
     sentinels = await start(guard)
     guard.others = [(*told, "id")]
@@ -225,7 +227,7 @@ async def test_a_service_that_nobody_knows_is_told_with_the_names_of_all(start: 
     )
 
 
-async def test_many_that_are_away_are_one_short_line() -> None:
+async def test_many_sentinels_that_are_away_are_one_short_line() -> None:
     hosts = ",".join(f"{HOST}:{free_port()}" for _ in range(9))
     with pytest.raises(redis.exceptions.ConnectionError) as caught:
         await Sentinels(parse(f"redis+sentinel://{hosts}/service")).refresh()
@@ -233,7 +235,7 @@ async def test_many_that_are_away_are_one_short_line() -> None:
     assert len(str(caught.value)) < 200
 
 
-async def test_their_password_is_read_for_each_connection(start: Start, tmp_path: Path) -> None:
+async def test_the_password_of_sentinels_is_read_for_each_connection(start: Start, tmp_path: Path) -> None:
     guard, file = Guard(NEW), tmp_path / "password"
     said: list[list[bytes]] = []
     answer = guard.answer
@@ -258,7 +260,7 @@ async def test_their_password_is_read_for_each_connection(start: Start, tmp_path
         Sentinels(parse(url))
 
 
-async def test_a_password_that_they_refuse_ends_a_start(start: Start) -> None:
+async def test_a_password_that_sentinels_refuse_ends_a_start(start: Start) -> None:
     guard = Guard(NEW)
     await start(guard)
     guard.answer = lambda words: b"-NOAUTH Authentication required.\r\n"  # type: ignore[method-assign]

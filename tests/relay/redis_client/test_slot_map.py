@@ -46,7 +46,7 @@ def test_a_name_has_the_slot_that_servers_give_it(name: str) -> None:
 
 
 class TestMerging:
-    def test_what_all_say_holds(self) -> None:
+    def test_an_answer_that_all_members_give_holds(self) -> None:
         assert homes(merged([BEFORE, BEFORE])) == ("a:1", "b:1")
         assert merged([BEFORE]).members == {"a:1", "b:1", "a2:1", "b2:1"}
         assert merged([BEFORE]).primaries == {"a:1", "b:1"}
@@ -111,7 +111,7 @@ class TestReading:
         assert found.nodes == {"a", "b", "c"}
         assert found.given
 
-    def test_without_the_right_to_ask_for_them_no_epoch_is_known(self) -> None:
+    def test_without_the_right_to_ask_for_epochs_none_is_known(self) -> None:
         (claim,) = read([[0, 99, server(b"10.0.0.1")]], "", ASKED).claims
         assert claim.epoch == 0
 
@@ -129,13 +129,13 @@ class TestReading:
         (claim,) = read([[0, 99, said]], "", ASKED).claims
         assert claim.home == home
 
-    def test_one_whose_name_is_not_known_yet_serves_nothing_so_far(self) -> None:
+    def test_a_member_whose_name_is_not_known_yet_serves_nothing_so_far(self) -> None:
         found = read([[0, 99, server(b"?"), server(b"10.0.0.2", 7000, "b")]], "", ASKED)
         assert not found.claims
         assert found.members == {"10.0.0.2:7000"}
 
     @each_row("rows", [[[1]], [["x"]], [[0, 1, b"x"]], [[0, 1, [None]]], [None], [[0, 1]]])
-    def test_what_makes_no_sense_is_an_error(self, rows: Any) -> None:
+    def test_a_senseless_answer_is_an_error(self, rows: Any) -> None:
         with pytest.raises(ValueError, match="CLUSTER SLOTS"):
             read(rows, "", ASKED)
 

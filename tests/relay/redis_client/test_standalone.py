@@ -80,7 +80,9 @@ async def test_where_the_address_leads_to_another_server_all_connections_are_lef
         after.close()
 
 
-async def test_where_it_leads_to_a_replica_they_are_left_and_nobody_goes_there(stack: AsyncExitStack) -> None:
+async def test_where_the_address_leads_to_a_replica_all_connections_are_left_and_nobody_goes_there(
+    stack: AsyncExitStack,
+) -> None:
     port, fake = free_port(), Fake("one")
     await stack.enter_async_context(fake.running(port))
     server = Server(parse(f"redis://{HOST}:{port}"))

@@ -28,7 +28,7 @@ async def asked(rest: Callable[[int, float], float]) -> tuple[list[str], list[Ex
         return await ask_all(["frozen", "a", "b"], ask, rest)
 
 
-async def test_one_that_never_answers_is_waited_for_no_longer_than_is_said_once_another_has() -> None:
+async def test_a_silent_server_is_waited_for_no_longer_than_is_said_once_another_has_answered() -> None:
     told: list[int] = []
 
     def rest(answers: int, seconds: float) -> float:

@@ -26,7 +26,7 @@ async def grouped(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("in_a_group", [False, True])
-async def test_one_that_fails_begins_anew_and_the_others_go_on(in_a_group: bool) -> None:
+async def test_a_task_that_fails_begins_anew_and_the_others_go_on(in_a_group: bool) -> None:
     tries, others = list[str](), list[str]()
 
     async def failing(word: str) -> None:

@@ -13,7 +13,7 @@ from tests.support.process import own_environment
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_comes_of_it_is_awaited() -> None:
+async def test_the_outcome_of_a_blocking_call_is_awaited() -> None:
     assert await in_thread(lambda: 7) == 7
     with pytest.raises(OSError, match="no"):
         await in_thread(fails)
@@ -23,7 +23,7 @@ def fails() -> None:
     raise OSError("no")
 
 
-async def test_whoever_gives_up_leaves_it_to_itself() -> None:
+async def test_whoever_gives_up_leaves_the_blocking_call_to_itself() -> None:
     with anyio.move_on_after(0):
         await in_thread(lambda: 7)
 

@@ -80,7 +80,7 @@ async def test_a_crowd_leaves_no_more_tasks_than_may_wait(monkeypatch: pytest.Mo
 
 
 # private: whether a task is idle shows only in the next step
-async def test_what_was_cancelled_takes_no_step() -> None:
+async def test_a_worker_that_was_cancelled_takes_no_step() -> None:
     steps = Steps()
     async with anyio.create_task_group() as tasks, anyio.create_task_group() as inner:
         its = WorkerPool(inner)
@@ -111,7 +111,7 @@ async def test_a_step_that_fails_is_logged_and_the_group_goes_on() -> None:
 
 
 # private: likewise
-async def test_what_a_step_was_about_is_not_kept_while_its_task_waits() -> None:
+async def test_the_arguments_of_a_step_are_not_kept_while_its_task_waits() -> None:
     class About:
         pass
 

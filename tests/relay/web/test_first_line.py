@@ -40,7 +40,7 @@ LINES = [
 @pytest.mark.parametrize(
     ("line", "speaks"), [*((line, Speaks.HTTP) for line in HTTP), *((x, Speaks.LINES) for x in LINES)]
 )
-def test_which_is_which_in_whatever_pieces_it_comes(line: bytes, speaks: Speaks) -> None:
+def test_a_first_line_is_told_for_http_or_a_name_in_whatever_pieces_it_comes(line: bytes, speaks: Speaks) -> None:
     assert look(line) is speaks
     assert look(line + b"\nGET / HTTP/1.1\r\n") is speaks
     told = [look(line[:end]) for end in range(1, len(line) + 1)]
@@ -50,13 +50,13 @@ def test_which_is_which_in_whatever_pieces_it_comes(line: bytes, speaks: Speaks)
 
 
 @pytest.mark.parametrize(("start", "speaks"), [(b"GET /", Speaks.HTTP), (b"alice ", Speaks.LINES)])
-def test_one_without_an_end_is_not_waited_for_for_ever(start: bytes, speaks: Speaks) -> None:
+def test_a_first_line_without_an_end_is_not_waited_for_for_ever(start: bytes, speaks: Speaks) -> None:
     assert look(start + b"x" * (HEAD_BYTES - len(start) - 1)) is Speaks.UNKNOWN
     assert look(start + b"x" * (HEAD_BYTES - len(start))) is speaks
     assert look(start + b"x" * HEAD_BYTES + b"\n") is speaks
 
 
-def test_what_cannot_be_a_request_is_kept_as_long_as_a_line_at_most() -> None:
+def test_a_first_line_that_cannot_be_a_request_is_kept_as_long_as_a_line_at_most() -> None:
     """It has no name yet, so nothing else bounds it."""
     for end in range(100, 110):
         assert look(b"ann " + b"x" * end, 100) is Speaks.LINES

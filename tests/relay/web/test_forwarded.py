@@ -42,7 +42,7 @@ def test_nobody_is_trusted_unasked() -> None:
 
 
 @pytest.mark.parametrize("network", ["10.0.0.1/8", "x", "", "10.0.0.0/33"])
-def test_what_is_no_network(network: str) -> None:
+def test_a_text_that_is_no_network_is_refused(network: str) -> None:
     with pytest.raises(ValueError):
         TrustedProxies([network])
 

@@ -44,7 +44,7 @@ class TestMessages:
     """Each holds in one read, and for reads of any size."""
 
     @pytest.mark.parametrize("size", [0, 1, 3, 125, 126, 127, LIMIT])
-    def test_one_in_one_frame(self, size: int, pieces: int | None) -> None:
+    def test_a_message_may_come_in_one_frame(self, size: int, pieces: int | None) -> None:
         assert fed(frame(b"x" * size), pieces) == ([b"x" * size], None, [])
 
     def test_several_in_a_read(self, pieces: int | None) -> None:
@@ -58,7 +58,7 @@ class TestMessages:
         for mask in (b"\0\0\0\0", b"\xff\x00\xff\x00", b"\x01\x02\x03\x04"):
             assert fed(frame(b"masked with it", mask=mask), pieces)[0] == [b"masked with it"]
 
-    def test_fragments_make_one(self, pieces: int | None) -> None:
+    def test_fragments_make_one_message(self, pieces: int | None) -> None:
         data = frame(b"a", fin=False) + frame(b"", CONTINUATION, fin=False) + frame(b"bc", CONTINUATION)
         assert fed(data, pieces) == ([b"abc"], None, [])
 
@@ -94,14 +94,14 @@ class TestTheShortWay:
     """Whole short frames take it wherever they are. It is several times as fast, and floods come in cut reads."""
 
     @pytest.mark.parametrize("cut", range(1, 33))
-    def test_only_the_frame_that_is_cut_misses_it(self, cut: int, slowly: list[int]) -> None:
+    def test_only_the_frame_that_is_cut_misses_the_short_way(self, cut: int, slowly: list[int]) -> None:
         data, reader = b"".join(frame(b"%10d" % n) for n in range(6)), framer()
         messages = [*reader.feed(data[:cut]), *reader.feed(data[cut:])]
         assert messages == [b"%10d" % n for n in range(6)]
         assert len(slowly) == (1 if cut % 16 else 0)
 
     @pytest.mark.parametrize("between", [frame(b"?", PING), frame(fin=False) + frame(b"y", CONTINUATION)])
-    def test_what_is_rare_leaves_it_to_those_behind(self, between: bytes, slowly: list[int]) -> None:
+    def test_a_rare_frame_leaves_the_short_way_to_those_behind_it(self, between: bytes, slowly: list[int]) -> None:
         rare = 0 if between[0] & 0x0F == PING else 1
         messages = framer().feed(frame(b"a") + between + frame(b"b") + between + frame(b"c") * 2)
         assert len(messages) == 4 + 2 * rare
@@ -134,7 +134,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("pieces", [None, 1, 3])
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_breaks_the_protocol_ends_it(what: str, pieces: int | None) -> None:
+def test_a_breach_of_the_protocol_ends_the_connection(what: str, pieces: int | None) -> None:
     data, code = BROKEN[what]
     messages, ended, _ = fed(frame(b"before") + data + frame(b"behind"), pieces)
     assert list(messages) == [b"before"]
@@ -178,7 +178,7 @@ class TestClosing:
         assert ended is not None
         assert close_frame(ended) == bytes((0x88, 0))
 
-    def test_nothing_is_read_behind_it(self) -> None:
+    def test_nothing_is_read_behind_a_close(self) -> None:
         assert fed(close(1000) + frame(b"x") + frame(b"", PING))[0] == []
         assert fed(close(1000) + frame(b"", PING))[2] == []
 
@@ -189,7 +189,7 @@ class TestClosing:
 
 
 class TestMemory:
-    def test_what_is_held_is_told(self) -> None:
+    def test_the_memory_of_half_a_message_is_told(self) -> None:
         reader = framer()
         assert reader.half == 0
         reader.feed(frame(b"x" * 600, fin=False))
@@ -210,20 +210,20 @@ class TestMemory:
 class TestTheBound:
     """A name raises it, and the loss of a name takes it back."""
 
-    def test_it_rises_while_a_message_comes(self) -> None:
+    def test_the_bound_may_rise_while_a_message_comes(self) -> None:
         reader = framer(10, 20)
         reader.feed(frame(b"x" * 10, fin=False))
         reader.bound(20)
         assert list(reader.feed(frame(b"y" * 10, CONTINUATION))) == [b"x" * 10 + b"y" * 10]
 
-    def test_what_is_announced_may_come_if_it_rises_in_time(self) -> None:
+    def test_an_announced_message_may_come_if_the_bound_rises_in_time(self) -> None:
         reader, data = framer(10, 20), frame(b"x" * 20)
         reader.feed(data[: 6 + 10])
         assert reader.ended is None
         reader.bound(20)
         assert list(reader.feed(data[6 + 10 :])) == [b"x" * 20]
 
-    def test_but_not_before_it_does(self) -> None:
+    def test_a_message_longer_than_the_bound_may_not_come_before_the_bound_rises(self) -> None:
         reader = framer(10, 20)
         reader.feed(frame(b"x" * 20)[: 6 + 11])
         assert reader.ended is not None
@@ -236,7 +236,7 @@ class TestTheBound:
         assert reader.ended is not None
         assert reader.ended.code == 1009
 
-    def test_one_that_still_fits_goes_on(self) -> None:
+    def test_a_message_that_still_fits_goes_on(self) -> None:
         reader = framer(20)
         reader.feed(frame(b"x" * 10)[:8])
         reader.bound(12)

@@ -18,7 +18,7 @@ def read(data: bytes, pieces: int | None = None) -> Head | None:
 
 @pytest.mark.parametrize("pieces", [None, 1, 7])
 class TestHeads:
-    def test_all_of_one(self, pieces: int | None) -> None:
+    def test_a_head_is_read_with_all_its_parts(self, pieces: int | None) -> None:
         head = read(b"GET /a?b HTTP/1.1\r\nHost: x:1\r\nX-Y: 1\r\nx-y:  2 \r\n\r\nbehind", pieces)
         assert head is not None
         assert (head.method, head.target, head.path, head.version) == ("GET", "/a?b", "/a", "1.1")
@@ -31,7 +31,7 @@ class TestHeads:
         assert head is not None
         assert head.host == "x"
 
-    def test_an_old_one_needs_no_host(self, pieces: int | None) -> None:
+    def test_a_head_of_http_1_0_needs_no_host(self, pieces: int | None) -> None:
         """As balancers ask for health."""
         head = read(b"OPTIONS / HTTP/1.0\r\n\r\n", pieces)
         assert head is not None
@@ -48,7 +48,7 @@ class TestHeads:
         assert head is not None
         assert not head.has_body
 
-    def test_one_that_is_not_whole_is_waited_for(self, pieces: int | None) -> None:
+    def test_a_head_that_is_not_whole_is_waited_for(self, pieces: int | None) -> None:
         assert read(b"GET / HTTP/1.1\r\nHost: x\r\n", pieces) is None
 
     @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ class TestHeads:
             (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 3000, 431),
         ],
     )
-    def test_what_is_refused(self, data: bytes, status: int, pieces: int | None) -> None:
+    def test_an_invalid_head_is_refused_with_its_status(self, data: bytes, status: int, pieces: int | None) -> None:
         with pytest.raises(BadHead) as refused:
             read(data, pieces)
         assert refused.value.status == status

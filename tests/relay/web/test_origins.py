@@ -20,7 +20,7 @@ class TestOrigins:
             ("app://x", "app://x", True),
         ],
     )
-    def test_two_spellings_of_one(self, one: str, other: str, same: bool) -> None:
+    def test_two_spellings_are_equal_if_they_mean_one_origin(self, one: str, other: str, same: bool) -> None:
         assert parse(one) is not None
         assert (parse(one) == parse(other)) is same
 
@@ -43,11 +43,11 @@ class TestOrigins:
             "http://[:::1]",
         ],
     )
-    def test_what_is_none(self, text: str) -> None:
+    def test_a_text_that_is_no_origin_is_not_read_as_one(self, text: str) -> None:
         assert parse(text) is None
 
     @pytest.mark.parametrize("text", ["http://x", "https://x:8443", "http://[::1]:99"])
-    def test_how_one_is_written(self, text: str) -> None:
+    def test_an_origin_is_written_as_it_was_read(self, text: str) -> None:
         assert str(parse(text)) == text
 
 
@@ -80,12 +80,12 @@ class TestTheHost:
         assert not OriginRules((), loopback=True).refuses_host(host)
 
     @pytest.mark.parametrize("host", ["evil.example", "evil.example:9999", "localhost@evil.example", "", "[::2]"])
-    def test_and_no_others(self, host: str) -> None:
+    def test_a_node_on_loopback_has_no_other_names(self, host: str) -> None:
         assert OriginRules((), loopback=True).refuses_host(host)
         assert not OriginRules((), loopback=False).refuses_host(host)
         assert not OriginRules(["*"], loopback=True).refuses_host(host)
 
-    def test_but_those_of_allowed_origins(self) -> None:
+    def test_a_node_on_loopback_has_the_names_of_allowed_origins_too(self) -> None:
         rules = OriginRules(["https://chat.example"], loopback=True)
         assert not rules.refuses_host("chat.example")
         assert not rules.refuses_host("chat.example:9999")
@@ -99,7 +99,7 @@ def refuses(
 
 
 class TestTheOrigin:
-    def test_a_program_has_none(self) -> None:
+    def test_a_program_has_no_origin_and_may_talk(self) -> None:
         assert not refuses([])
 
     def test_the_node_s_own_page_may_talk_to_it(self) -> None:
@@ -122,10 +122,10 @@ class TestTheOrigin:
             "http://x:1, http://y",
         ],
     )
-    def test_no_other_may(self, origin: str) -> None:
+    def test_a_page_of_another_origin_may_not_talk(self, origin: str) -> None:
         assert refuses([origin])
 
-    def test_those_that_are_allowed_may(self) -> None:
+    def test_a_page_of_an_allowed_origin_may_talk(self) -> None:
         assert not refuses(["https://chat.example"], "https://chat.example")
         assert not refuses(["https://chat.example:443"], "https://other.example", "https://Chat.example")
         assert refuses(["http://chat.example"], "https://chat.example")

@@ -24,18 +24,18 @@ def test_a_batch_in_which_everything_happened_is_clean() -> None:
     assert batch(GATED, EVERY_FAULT, BUSY).clean
 
 
-def test_one_in_which_a_fault_never_happened_is_not() -> None:
+def test_a_batch_in_which_a_fault_never_happened_is_not_clean() -> None:
     made = batch(GATED, EVERY_FAULT | {"kill": 0}, BUSY)
     assert made.missing == ["no fault kill"]
     assert not made.clean
     assert any("empty: no fault kill" in line for line in made.lines())
 
 
-def test_one_in_which_nobody_resumed_is_not_either() -> None:
+def test_a_batch_in_which_nobody_resumed_is_not_clean_either() -> None:
     assert batch(GATED, EVERY_FAULT, BUSY | {"resumes": 0}).missing == ["no resumes"]
 
 
-def test_one_in_which_most_messages_are_lost_with_sessions_is_not_either() -> None:
+def test_a_batch_in_which_most_messages_are_lost_with_sessions_is_not_clean_either() -> None:
     made = batch(GATED, EVERY_FAULT, BUSY)
     made.add(Outcome(Plan(), delivered=50, lost=50), 1.0)
     assert made.missing == ["50 messages lost with sessions, and 50 delivered"]
@@ -73,7 +73,7 @@ def smallest(world: World) -> Iterator[Plan]:
     yield shrink(world.run(Plan(seed=1)), lambda _: None, world.run).plan
 
 
-def test_what_a_failure_needs_stays_and_the_rest_goes() -> None:
+def test_the_faults_that_a_failure_needs_stay_and_the_others_go() -> None:
     world = World({"kill", "pause"}, users=5, seconds=11.0)
     (plan,) = smallest(world)
     assert set(EVERY_FAULT) - set(plan.without) == {"kill", "pause"}

@@ -19,7 +19,7 @@ BODY = SessionRecord("ann", 8.0, "hash", False, "c1", None)
 RECORD = Record(7, "n1", "1", "s1", BODY)
 
 
-def test_one_that_says_the_same_is_right() -> None:
+def test_a_record_that_says_the_same_as_its_session_is_right() -> None:
     assert not list(differs(RECORD, HUB, SESSION))
     assert not list(differs(replace(RECORD, body=replace(BODY, chat="")), HUB, ALONE))
 
@@ -28,13 +28,13 @@ def test_one_that_says_the_same_is_right() -> None:
     ("change", "word"),
     [({"node_id": "n2"}, "node"), ({"session_id": "s2"}, "session"), ({"fencing_token": 6}, "fence")],
 )
-def test_one_of_another_owner_is_wrong(change: dict[str, Any], word: str) -> None:
+def test_a_record_of_another_owner_is_wrong(change: dict[str, Any], word: str) -> None:
     (said,) = differs(replace(RECORD, **change), HUB, SESSION)
     assert word in said
 
 
 @pytest.mark.parametrize(("chat", "session"), [("", SESSION), ("c2", SESSION), ("c1", ALONE)])
-def test_one_with_another_chat_is_wrong(chat: str, session: Session) -> None:
+def test_a_record_with_another_chat_is_wrong(chat: str, session: Session) -> None:
     (said,) = differs(replace(RECORD, body=replace(BODY, chat=chat)), HUB, session)
     assert "chat" in said
 
@@ -53,7 +53,7 @@ def test_a_window_that_has_each_message_once_is_right() -> None:
     assert miscounted(made) == ""
 
 
-def test_one_with_a_message_twice_or_with_wrong_sums_is_not() -> None:
+def test_a_window_with_a_message_twice_or_with_wrong_sums_is_wrong() -> None:
     assert miscounted(window(Run(1, ["a", "b"], 0, 1.0), Run(2, ["b"], 0, 2.0))) == "has message 2 after 2"
     made = window(Run(1, ["a"], 0, 1.0))
     made.bytes += 1

@@ -81,7 +81,7 @@ def test_a_task_more_a_worker_at_work_and_a_timer_are_left(process: Process) -> 
     ]
 
 
-def test_so_is_what_a_hub_still_knows(process: Process) -> None:
+def test_sessions_and_bytes_that_a_hub_still_counts_are_left(process: Process) -> None:
     hub = a_hub(sessions={"ann": None}, memory_budget=SimpleNamespace(used=7))
     assert list(left_over(process, hub, tasks(process))) == ["1 sessions", "7 bytes"]
     assert list(left_over(process, a_hub(), Counter()))

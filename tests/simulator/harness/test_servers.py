@@ -31,7 +31,7 @@ def test_a_name_leads_to_the_spare_server_which_has_all_data(alone: Alone) -> No
     assert old.alive, "it keeps its clients"
 
 
-def test_it_leads_back_once_the_old_one_is_gone(alone: Alone) -> None:
+def test_the_name_leads_back_once_the_old_server_is_gone(alone: Alone) -> None:
     (first,) = alone.primaries
     alone.switch()
     (second,) = alone.primaries

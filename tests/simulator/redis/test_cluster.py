@@ -112,7 +112,7 @@ class TestChannels:
         assert world.ask(world.servers[4], "PUBLISH", "everyone", "x") == 1
         assert [subscriber.heard() for subscriber in subscribers] == [[[b"message", b"everyone", b"x"]]] * 6
 
-    def test_what_is_on_its_way_to_another_member_keeps_its_order(self, world: World) -> None:
+    def test_messages_on_their_way_to_another_member_keep_their_order(self, world: World) -> None:
         steps: list[Any] = []
         world.cluster.later = steps.append
         subscriber = Client(world.servers[1])
@@ -201,7 +201,7 @@ class TestFailover:
         assert world.ask(world.home("a"), "GET", "a") == b"b"
         assert home.replication.primary is replica
 
-    def test_one_that_restarts_at_once_serves_no_key_for_a_moment(self, world: World) -> None:
+    def test_a_primary_that_restarts_at_once_serves_no_key_for_a_moment(self, world: World) -> None:
         home = world.home("a")
         home.kill()
         home.restart()
@@ -227,7 +227,7 @@ class TestFailover:
         assert world.cluster.failovers == 0
         assert info(world.ask(world.servers[2], "CLUSTER", "INFO"))["cluster_state"] == "fail"
 
-    def test_one_that_dies_between_failure_and_election_has_no_vote(self, world: World) -> None:
+    def test_a_primary_that_dies_between_failure_and_election_has_no_vote(self, world: World) -> None:
         world.servers[0].kill()
         witness = world.cluster.members[2]
         while witness.peers[world.cluster.members[0].id].failed is None:
@@ -245,7 +245,7 @@ class TestFailover:
 
 
 class TestIsolation:
-    def test_one_that_is_back_with_the_others_serves_after_a_moment(self, world: World) -> None:
+    def test_a_primary_that_is_back_with_the_others_serves_after_a_moment(self, world: World) -> None:
         home = world.home("a")
         world.replica_of(home).kill()
         world.cluster.cut_off(home)
@@ -346,7 +346,7 @@ class TestMovingSlots:
         assert refusal(world.ask(home, "GET", "a")).startswith("MOVED ")
         assert b"a" not in home.databases[0].data
 
-    def test_a_failover_after_it_keeps_the_slot_where_it_went(self, world: World) -> None:
+    def test_a_failover_after_a_move_keeps_the_slot_where_it_went(self, world: World) -> None:
         home = world.home("a")
         target = next(server for server in world.servers[:3] if server is not home)
         world.ask(home, "SET", "a", "b")

@@ -90,7 +90,7 @@ def test_a_replica_refuses_writes_and_serves_the_rest(replica: Server) -> None:
     assert about(replica)["master_link_status"] == "up"
 
 
-def test_without_its_primary_it_may_serve_nothing(server: Server, replica: Server) -> None:
+def test_a_replica_without_its_primary_may_serve_nothing(server: Server, replica: Server) -> None:
     reader = Client(replica)
     reader.ask("CONFIG", "SET", "replica-serve-stale-data", "no")
     assert reader.ask("GET", "a") is None
@@ -123,7 +123,9 @@ def test_expired_keys_stay_at_a_replica_until_it_is_told(
 
 
 class TestPromotion:
-    def test_what_was_under_way_is_lost(self, client: Client, server: Server, replica: Server, delay: Delay) -> None:
+    def test_a_write_that_was_under_way_to_the_promoted_replica_is_lost(
+        self, client: Client, server: Server, replica: Server, delay: Delay
+    ) -> None:
         client.ask("SET", "a", "old")
         delay.pass_by()
         client.ask("SET", "a", "new")
@@ -145,7 +147,7 @@ class TestPromotion:
         assert made == 1
         assert epoch.split()[1] == f"{replica.run_id}/{history}".encode()
 
-    def test_one_that_had_everything_keeps_its_history(
+    def test_a_former_primary_that_had_everything_keeps_its_history(
         self, client: Client, server: Server, replica: Server, delay: Delay
     ) -> None:
         client.ask("SET", "a", "b")
@@ -156,7 +158,7 @@ class TestPromotion:
         assert about(server)["master_replid2"] == before
         assert about(server)["master_replid"] == about(replica)["master_replid"]
 
-    def test_one_that_went_on_alone_loses_what_it_wrote(
+    def test_a_former_primary_that_went_on_alone_loses_what_it_wrote(
         self, client: Client, server: Server, replica: Server, delay: Delay
     ) -> None:
         client.ask("SET", "a", "b")

@@ -50,7 +50,7 @@ def primaries(world: World) -> list[Server]:
     return [server for server in world.servers if server.alive and server.replication.primary is None]
 
 
-def test_what_the_relay_asks(world: World) -> None:
+def test_sentinels_answer_all_that_the_relay_asks(world: World) -> None:
     client = Client(world.guards[0])
     assert client.ask("PING") == b"PONG"
     assert client.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "relay") == [b"127.0.0.1", b"6379"]
@@ -83,7 +83,7 @@ def test_a_primary_that_is_gone_is_replaced(world: World) -> None:
     assert [Client(server).ask("GET", "a") for server in world.servers[1:]] == [b"c", b"c"]
 
 
-def test_one_that_comes_back_is_a_primary_for_a_while_and_then_a_replica(world: World) -> None:
+def test_a_replaced_primary_that_comes_back_is_a_primary_for_a_while_and_then_a_replica(world: World) -> None:
     old = world.servers[0]
     old.freeze()
     world.wait(8)
@@ -139,7 +139,7 @@ def test_a_primary_that_only_one_sentinel_misses_stays(world: World) -> None:
     assert world.sentinels.failovers == 0
 
 
-def test_one_sentinel_that_is_cut_off_has_an_old_view(world: World) -> None:
+def test_a_sentinel_that_is_cut_off_has_an_old_view(world: World) -> None:
     stray = world.guards[0]
     world.sentinels.reaches = lambda one, other: (
         one is not stray and other is not stray and other.alive and not other.frozen

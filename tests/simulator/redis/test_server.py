@@ -157,7 +157,7 @@ class TestFaults:
 
 
 class TestSubscribers:
-    def test_one_that_takes_nothing_is_cut_off_at_the_hard_limit(self, client: Client, server: Server) -> None:
+    def test_a_subscriber_that_takes_nothing_is_cut_off_at_the_hard_limit(self, client: Client, server: Server) -> None:
         subscriber, other = Client(server), Client(server)
         subscriber.ask("SUBSCRIBE", "a")
         other.ask("SUBSCRIBE", "a")
@@ -169,7 +169,9 @@ class TestSubscribers:
         assert not other.closed
         assert client.ask("PUBLISH", "a", "x") == 1
 
-    def test_one_that_is_too_slow_for_too_long_is_cut_off(self, client: Client, server: Server, clock: Clock) -> None:
+    def test_a_subscriber_that_is_too_slow_for_too_long_is_cut_off(
+        self, client: Client, server: Server, clock: Clock
+    ) -> None:
         subscriber = Client(server)
         subscriber.ask("SUBSCRIBE", "a")
         client.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 1000 5")

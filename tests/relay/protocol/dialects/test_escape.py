@@ -27,12 +27,12 @@ from tests.support.rows import each_row
         ("\ud800\udfff", r"\ud800\udfff"),
     ],
 )
-def test_what_could_drive_or_deceive_a_terminal_is_shown_as_text(text: str, shown: str) -> None:
+def test_characters_that_could_drive_or_deceive_a_terminal_are_shown_as_text(text: str, shown: str) -> None:
     assert escape(text) == shown
 
 
 @given(st.text(st.characters()))
-def test_what_is_shown_holds_no_control_and_can_be_sent(text: str) -> None:
+def test_a_shown_text_holds_no_control_and_can_be_sent(text: str) -> None:
     shown = escape(text)
     assert not any(unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") for char in shown)
     assert not any(unicodedata.bidirectional(char) in BIDI_CONTROLS for char in shown if char not in "\u200e\u200f")

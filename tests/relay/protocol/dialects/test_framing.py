@@ -112,7 +112,7 @@ def test_lines_are_what_splitting_gives(data: bytes) -> None:
         (b"", []),
     ],
 )
-def test_one_read_is_one_message_in_the_classic_dialect(read: bytes, lines: list[bytes | TooLong]) -> None:
+def test_each_read_is_one_message_in_the_classic_dialect(read: bytes, lines: list[bytes | TooLong]) -> None:
     framer = RawFramer(5)
     assert framer.feed(read) == lines
     framer.eof()

@@ -81,7 +81,7 @@ def test_lines_cut_anywhere_are_each_heard_once() -> None:
     assert latencies.counts == {4: 3}
 
 
-def test_one_acknowledgement_answers_a_whole_read() -> None:
+def test_a_single_acknowledgement_answers_a_whole_read() -> None:
     pair = met(4, acks=True)
     assert pair.hear(msgs(1, 3), 6, None) == b'{"type":"ack","id":3}\n'
     assert pair.hear(b'{"type":"pong"}\n', 6, None) == b""
@@ -97,7 +97,7 @@ def test_after_a_complaint_nothing_more_is_said(line: bytes) -> None:
     assert pair.sender.complaints.total() == 1
 
 
-def test_what_is_not_possible_right_now_is_asked_again_but_a_message_is_not() -> None:
+def test_a_request_that_is_not_possible_right_now_is_made_again_but_a_message_is_not() -> None:
     unavailable = b'{"type":"error","code":"unavailable"}\n'
     pair = Pair(0, "t", Json(acks=False), in_flight=4, answers=True)
     pair.sender.feed(unavailable)

@@ -23,7 +23,7 @@ def notes(outcome: Outcome) -> list[str]:
     return [line.removeprefix("note: ") for line in lines(outcome) if line.startswith("note: ")]
 
 
-def test_what_went_well_needs_no_note() -> None:
+def test_a_run_that_went_well_needs_no_note() -> None:
     assert notes(outcome(RunSettings(rate=1000))) == []
     assert notes(outcome(RunSettings(), delivered=1)) == [], "as fast as it goes: nothing was asked for"
 

@@ -53,6 +53,6 @@ def test_partners_are_on_different_servers_and_all_servers_get_their_share() -> 
     assert [sum(server in place for place in places) for server in (A, B, C)] == [4, 4, 4]
 
 
-def test_with_one_server_both_are_there() -> None:
+def test_with_one_server_both_partners_are_there() -> None:
     (job,) = share_out(RunSettings(pairs=1, processes=1), Target((A,)), "t")
     assert job.places(0) == (A, A)

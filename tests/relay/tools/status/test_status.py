@@ -30,7 +30,7 @@ def drawn(status: Status, width: int = 120) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_what_is_said_is_read() -> None:
+def test_a_report_is_read_as_it_was_written() -> None:
     assert decode(encode(REPORT)) == REPORT
 
 
@@ -68,7 +68,7 @@ def test_a_node_lives_as_long_as_its_lease(
     assert node.lives is (left is not None and left > 0)
 
 
-def test_one_whose_lease_can_not_be_read_is_unknown() -> None:
+def test_a_node_whose_lease_can_not_be_read_is_unknown() -> None:
     (shown,) = json.loads(formatting.as_json(status(Node("u", REPORT, None, unknown=True))))["nodes"]
     assert (shown["state"], shown["reason"]) == ("unknown", "its lease can't be read")
 
@@ -145,7 +145,7 @@ def test_a_table_fits_into_80_columns() -> None:
     assert len(lines) == 5
 
 
-def test_what_others_wrote_can_move_no_cursor() -> None:
+def test_a_report_that_others_wrote_can_move_no_cursor() -> None:
     evil = msgspec.structs.replace(REPORT, name="n\x1b[2J[bold]x", version="\n1", trouble="\u202e")
     text = "\n".join(drawn(status(Node("u", evil, 1.0))))
     assert r"n\x1b[2J[bold]x" in text

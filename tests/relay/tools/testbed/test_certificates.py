@@ -22,7 +22,7 @@ def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
     assert asking.version() == answering.version() == "TLSv1.3"
 
 
-def test_clients_trust_it(tmp_path: Path) -> None:
+def test_clients_trust_a_made_certificate(tmp_path: Path) -> None:
     certificate, key = certificates.make_certificate(tmp_path)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(certificate, key)
@@ -31,13 +31,13 @@ def test_clients_trust_it(tmp_path: Path) -> None:
         shake_hands(certificates.client_context(None), server)
 
 
-def test_without_openssl_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openssl_the_message_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StartError, match=r"^--tls needs the command openssl, to make a certificate: No such file"):
         certificates.make_certificate(tmp_path)
 
 
-def test_what_openssl_says_is_told(tmp_path: Path) -> None:
+def test_the_words_of_openssl_are_told(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"^openssl makes no certificate: .+"):
         certificates.make_certificate(tmp_path / "absent")
 

@@ -70,7 +70,9 @@ async def test_everything_passes(net: Network) -> None:
 
 
 @pytest.mark.parametrize(("sender", "to", "passes"), [(0, 1, False), (1, 0, False), (1, 2, True), (2, 1, True)])
-async def test_nothing_passes_to_or_from_one_that_is_cut_off(net: Network, sender: int, to: int, passes: bool) -> None:
+async def test_nothing_passes_to_or_from_a_server_that_is_cut_off(
+    net: Network, sender: int, to: int, passes: bool
+) -> None:
     patience = PATIENCE if passes else SILENCE
     async with await net.dial(sender, to) as link:
         with anyio.fail_after(PATIENCE):

@@ -16,7 +16,7 @@ def in_words(process: Process) -> str:
     return "runs" if process.alive else f"ended with {process.status}"
 
 
-async def test_what_was_never_started_has_no_status_and_ends_at_once(tmp_path: Path) -> None:
+async def test_a_program_that_was_never_started_has_no_status_and_ends_at_once(tmp_path: Path) -> None:
     process = Process(["true"], tmp_path / "log")
     assert not process.alive
     assert process.status is None
@@ -24,7 +24,7 @@ async def test_what_was_never_started_has_no_status_and_ends_at_once(tmp_path: P
     assert await process.end() == 0
 
 
-async def test_one_that_ends_leaves_its_status_and_can_be_started_again(tmp_path: Path) -> None:
+async def test_a_program_that_ends_leaves_its_status_and_can_be_started_again(tmp_path: Path) -> None:
     process = Process(["sh", "-c", "echo here; exec sleep 600"], tmp_path / "log")
     for _ in range(2):
         process.start()

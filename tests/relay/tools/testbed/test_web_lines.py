@@ -53,7 +53,7 @@ def test_control_frames_are_answered() -> None:
     "answer",
     [b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"OK\r\n\r\n"],
 )
-def test_what_is_no_handshake_is_told(answer: bytes) -> None:
+def test_an_answer_that_is_no_handshake_is_told(answer: bytes) -> None:
     with pytest.raises(NoWebSocket):
         WebLines("localhost", 1).feed(answer)
 

@@ -33,7 +33,7 @@ def test_a_run_in_which_hardly_anything_arrived_shows_nothing() -> None:
 
 
 @pytest.mark.parametrize("reason", ["left", "quit", "kicked"])
-def test_what_somebody_ended_on_purpose_is_no_refusal(reason: str) -> None:
+def test_an_unconfirmed_message_in_a_chat_that_somebody_ended_on_purpose_is_no_refusal(reason: str) -> None:
     told = Tale()
     for _ in range(20):
         told.says(told.ann, "bob", reason)
@@ -51,7 +51,7 @@ def test_losses_count_up_to_their_share(reason: str) -> None:
     assert told.rules == ["refusing"]
 
 
-def test_what_is_unconfirmed_and_arrived_all_the_same_is_no_loss() -> None:
+def test_a_message_that_is_unconfirmed_and_arrived_all_the_same_is_no_loss() -> None:
     told = Tale()
     for _ in range(20):
         told.hears(told.bob, told.says(told.ann, "bob", "lost"))
@@ -76,7 +76,7 @@ def test_a_newcomer_may_wait_for_another_lease_if_the_directory_forgets_meanwhil
     assert told.rules == []
 
 
-def test_one_who_is_never_answered_is_late_and_so_is_the_word_of_a_call() -> None:
+def test_a_newcomer_who_is_never_answered_is_late_and_so_is_the_word_of_a_call() -> None:
     told = Tale()
     told.comes()
     told.comes(answered=10.1)
@@ -88,14 +88,14 @@ def test_one_who_is_never_answered_is_late_and_so_is_the_word_of_a_call() -> Non
     ]
 
 
-def test_one_who_still_waits_is_not_late_yet() -> None:
+def test_a_newcomer_who_still_waits_is_not_late_yet() -> None:
     told = Tale()
     told.comes(ended=OPEN)
     told.comes(answered=10.1, ended=OPEN)
     assert told.rules == []
 
 
-def test_one_whose_connection_ended_soon_is_not() -> None:
+def test_a_newcomer_whose_connection_ended_soon_is_not_late() -> None:
     told = Tale()
     told.comes(ended=12.0)
     assert told.rules == []

@@ -58,7 +58,9 @@ def test_a_partner_that_was_away_for_nearly_the_grace_may_count_as_lost(seconds:
 
 
 @pytest.mark.parametrize(("seconds", "rules"), [(GRACE - AFTERMATH_SECONDS, []), (4.0, ["unfounded"])])
-def test_who_comes_back_just_before_it_is_given_up_may_be_told_the_same(seconds: float, rules: list[str]) -> None:
+def test_a_user_who_comes_back_just_before_being_given_up_may_be_told_the_same(
+    seconds: float, rules: list[str]
+) -> None:
     """Its node ends the chat for it, while another node takes the session over."""
     told = tale(unfounded)
     cut(told.ann, 10.0 - seconds)
@@ -74,7 +76,9 @@ def test_a_redis_that_forgot_may_have_lost_the_chat(kind: str, rules: list[str])
 
 
 @pytest.mark.parametrize(("bob_told", "rules"), [(15.0, []), (25.0, ["unfounded"])])
-def test_what_redis_forgot_may_be_told_to_one_side_long_after_the_other(bob_told: float, rules: list[str]) -> None:
+def test_a_chat_that_redis_forgot_may_be_told_to_one_side_long_after_the_other(
+    bob_told: float, rules: list[str]
+) -> None:
     """Bob came back to find no chat. Ann's own node failed before she was told."""
     told = Tale()
     told.breaks("flush", 9.0, 9.1)
@@ -101,7 +105,7 @@ def test_a_chat_with_a_session_that_ended_was_not_left() -> None:
     assert told.rules == []
 
 
-def test_a_person_may_have_wanted_it() -> None:
+def test_a_person_may_have_wanted_the_end() -> None:
     told = Tale()
     told.parts(told.ann, "pat", "left")
     assert told.rules == []

@@ -17,7 +17,7 @@ def test_a_lazy_program_may_lose_what_was_on_its_way_when_its_connection_broke()
     assert told.rules == []
 
 
-def test_a_person_may_lose_it_too() -> None:
+def test_a_person_whose_connection_broke_may_have_lost_a_message() -> None:
     told = Tale()
     person = told.owner("pat", Kind.PERSON, at=0.0)
     told.says(told.ann, "pat", "acked")
@@ -49,7 +49,7 @@ def test_a_message_to_a_name_that_nobody_had_counts_for_its_latest_owner() -> No
     assert told.rules == []
 
 
-def test_what_was_reported_unconfirmed_is_not_lost() -> None:
+def test_a_message_that_was_reported_unconfirmed_is_not_lost() -> None:
     told = Tale()
     told.says(told.ann, "bob", "left")
     assert told.rules == []

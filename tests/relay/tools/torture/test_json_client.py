@@ -74,7 +74,7 @@ def test_a_stranger_must_not_be_given_somebodys_session() -> None:
 # --- chats
 
 
-def test_what_is_heard_is_acknowledged_and_recorded() -> None:
+def test_messages_that_are_heard_are_acknowledged_and_recorded() -> None:
     ann, history = paired()
     assert ann.feed(msg(1) + msg(2), 3.0) == b'{"type":"ack","id":2,"chat":"c1"}\n'
     assert [(h.key, h.session, h.chat, h.sender, h.at, h.id) for h in history.heard] == [
@@ -124,7 +124,7 @@ def test_the_end_of_a_chat_is_recorded() -> None:
     assert view.partner == ""
 
 
-def test_whether_it_wanted_the_end_is_recorded_too() -> None:
+def test_the_end_of_a_chat_is_recorded_with_whether_the_user_asked_for_it() -> None:
     ann, history = paired()
     ann.feed(LEFT, 3.0)
     ann.feed(PAIRED, 3.0)
@@ -141,7 +141,7 @@ def test_whether_it_wanted_the_end_is_recorded_too() -> None:
     assert [parted.asked for parted in history.parted] == [False, False, True, True, False]
 
 
-def test_what_it_wanted_is_answered_in_order() -> None:
+def test_requests_are_answered_in_order() -> None:
     class Leaving(First):
         def choices(self, *_: Any, **__: Any) -> list[Any]:
             return [Move.LEAVE]

@@ -64,7 +64,7 @@ def test_a_user_who_comes_back_says_again_in_order_what_has_no_outcome() -> None
     assert outcomes(history) == [["acked"], ["acked"], []]
 
 
-def test_a_user_who_comes_back_says_it_again_also_when_the_chat_is_over() -> None:
+def test_a_user_who_comes_back_says_messages_again_also_when_the_chat_is_over() -> None:
     ann, history = cut_off()
     ann.opened(1)
     assert ann.feed(BACK + LEFT, 5.0) == said(1, 2, 3)
@@ -116,7 +116,7 @@ def test_a_bad_token_ends_the_session_and_a_new_one_is_asked_for() -> None:
     assert ann.settled  # messages of the old session are not sent in the new one
 
 
-def test_only_its_own_earlier_try_can_have_replaced_it_that_had_no_answer() -> None:
+def test_a_user_can_have_been_replaced_only_by_its_own_earlier_try_that_had_no_answer() -> None:
     ann, history = paired()
     ann.closed(3.0)
     ann.opened(1)
@@ -172,7 +172,7 @@ def test_a_quit_whose_answer_was_cut_off_is_not_resumed() -> None:
     assert ann.opened(1) == HELLO
 
 
-def test_one_who_gives_up_has_no_session_any_more() -> None:
+def test_a_user_who_gives_up_has_no_session_any_more() -> None:
     ann, history = paired()
     ann.give_up(5.0)
     assert (history.sessions[0].end, history.sessions[0].span.ended) == (End.BROKEN, 5.0)

@@ -109,7 +109,7 @@ async def test_the_old_primary_comes_back_when_it_is_replaced(servers: RecordedS
     assert seen == {("SIGKILL", "replaced", "serve"), ("SIGSTOP", "replaced", "SIGCONT")}
 
 
-async def test_what_does_not_work_while_the_old_primary_is_away_is_told_though_it_comes_back(
+async def test_a_failure_while_the_old_primary_is_away_is_told_though_it_comes_back(
     servers: RecordedServers, tmp_path: Path
 ) -> None:
     servers.found = ["nobody gets in"]

@@ -85,7 +85,7 @@ async def test_an_end_passes_too() -> None:
         assert await closed(client)
 
 
-async def test_held_nothing_passes_and_released_it_comes() -> None:
+async def test_held_bytes_do_not_pass_and_come_when_released() -> None:
     async with network() as net, await net.connect() as client:
         await ask(client, b"1")
         net.proxy.hold()

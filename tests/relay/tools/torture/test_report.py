@@ -44,7 +44,7 @@ def test_a_failure_names_the_logs_and_the_command_that_repeats_it() -> None:
     assert list(report.lines(BROKEN))[-1] == f"not clean; the nodes' logs are in /var/tmp/logs; again: {SETTINGS.again}"
 
 
-def test_json_holds_it_all() -> None:
+def test_json_holds_the_whole_outcome() -> None:
     told = json.loads(report.as_json(BROKEN))
     assert told == {
         "seed": 7,

@@ -147,7 +147,7 @@ def test_a_line_to_nobody_is_refused_and_counted() -> None:
     assert not history.oddities
 
 
-def test_one_alone_calls() -> None:
+def test_a_person_alone_calls() -> None:
     pat, _ = named()
     assert pat.act(2.0) == (b"To:bob\n", Move.CALL)
     assert pat.call("carol") == b"To:carol\n"
