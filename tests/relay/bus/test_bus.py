@@ -48,7 +48,9 @@ class TestAcknowledgements:
         assert desk.turn(ACKS[1]) == []
         assert desk.turn(TEXT) == [[ACKS[1], TEXT]]
 
-    async def test_the_pause_ends_in_no_tick_when_none_wait_any_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_pause_ends_in_no_tick_when_no_acknowledgements_wait_any_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.01)
         desk, over = Desk(), anyio.Event()
         desk.turn(ACKS[0])
@@ -59,7 +61,9 @@ class TestAcknowledgements:
         await over.wait()
         assert desk.begun == 0
 
-    async def test_those_that_found_no_room_leave_when_there_is_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_acknowledgements_that_found_no_room_leave_when_there_is_some(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(publisher, "UNDER_WAY", 1)
         desk = Desk()
         desk.turn(TEXT)
@@ -74,7 +78,7 @@ class TestGathering:
     async def test_messages_leave_at_once_when_nothing_left_before(self) -> None:
         assert Desk(gather=60.0).turn(TEXT) == [[TEXT]]
 
-    def test_others_gather_for_a_pause_and_leave_by_themselves_in_one_frame(self) -> None:
+    def test_other_messages_gather_for_a_pause_and_leave_by_themselves_in_one_frame(self) -> None:
         loop = SteppedLoop.at(0.0)
         with loop.running():
             desk = Desk(gather=0.05)
@@ -92,7 +96,7 @@ class TestGathering:
         desk.bus.post(OTHER, TEXT)
         assert desk.turn(TEXT) == [[TEXT]]
 
-    async def test_what_gathers_counts_as_not_acknowledged(self) -> None:
+    async def test_messages_that_gather_count_as_not_acknowledged(self) -> None:
         desk = Desk(gather=60.0)
         desk.turn(TEXT)
         desk.turn(ACKS[0])
@@ -109,7 +113,7 @@ class TestAnswers:
         desk.answered()
         assert desk.begun == 0
 
-    async def test_mail_that_waited_for_the_lease_leaves_with_the_next_one(self) -> None:
+    async def test_mail_that_waited_for_the_lease_leaves_with_the_next_answer(self) -> None:
         desk = Desk()
         desk.lease.standing = False
         assert desk.turn(TEXT) == []
@@ -119,7 +123,7 @@ class TestAnswers:
 
 
 class TestDelegate:
-    async def test_it_hears_of_a_node_that_had_forgotten_this_one(self) -> None:
+    async def test_the_delegate_hears_of_a_node_that_had_forgotten_this_one(self) -> None:
         desk, there, anew = Desk(), Link(THERE, Counts()), Link(THERE, Counts())
         desk.turn(TEXT)
         there.take(unpack(desk.publisher.frames[-1]), 0.0)
@@ -130,7 +134,7 @@ class TestDelegate:
         desk.hear(what_is_missing)
         assert desk.forgetful == [THERE]
 
-    async def test_it_is_handed_what_is_no_mail_also_without_a_lease(self) -> None:
+    async def test_the_delegate_is_handed_what_is_no_mail_also_without_a_lease(self) -> None:
         desk = Desk()
         desk.lease.standing = False
         desk.hear(note(Kind.FAREWELL, THERE))

@@ -150,7 +150,7 @@ async def _a_scene() -> AsyncIterator[Scene]:
             tasks.cancel_scope.cancel()
 
 
-async def test_each_goes_to_the_primary_that_serves_it(scene: Scene) -> None:
+async def test_each_message_goes_to_the_primary_that_serves_its_channel(scene: Scene) -> None:
     scene.say("a", "b", "a")
     await until(lambda: len(scene.answers) == 3)
     assert [primary.published for primary in scene.primaries] == [
@@ -159,7 +159,7 @@ async def test_each_goes_to_the_primary_that_serves_it(scene: Scene) -> None:
     ]
 
 
-async def test_what_is_for_everyone_is_said_once_and_not_sharded(scene: Scene) -> None:
+async def test_a_message_for_everyone_is_said_once_and_not_sharded(scene: Scene) -> None:
     scene.say(KEYS.everyone)
     await until(lambda: scene.answers)
     assert [said for primary in scene.primaries for said in primary.published] == [
@@ -178,7 +178,7 @@ async def test_a_channel_that_was_refused_is_looked_for_and_what_was_under_way_g
     assert scene.primaries[1].published == [(b"SPUBLISH", b"a", b"hi")]
 
 
-async def test_while_nobody_serves_it_it_is_tried_again_and_again(scene: Scene) -> None:
+async def test_a_channel_that_nobody_serves_is_tried_again_and_again(scene: Scene) -> None:
     scene.primaries[0].answer = b"-CLUSTERDOWN Hash slot not served\r\n"
     scene.say("a")
     for rounds in range(1, 4):
@@ -208,7 +208,7 @@ async def test_a_primary_that_another_one_has_replaced_is_left_though_it_still_a
     assert scene.primaries[1].published == [(b"SPUBLISH", b"a", b"hi")]
 
 
-async def test_one_that_answers_slowly_is_not_given_up(scene: Scene) -> None:
+async def test_a_primary_that_answers_slowly_is_not_given_up(scene: Scene) -> None:
     scene.primaries[0].pause = 0.05
     scene.say(*"aaaaaaaa")  # this takes longer than SILENT_SECONDS
     await until(lambda: len(scene.answers) == 8)

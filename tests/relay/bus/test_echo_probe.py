@@ -53,7 +53,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(monkeypatch)
 
 
-def test_one_that_hears_itself_is_well(scene: Scene) -> None:
+def test_a_node_that_hears_itself_is_well(scene: Scene) -> None:
     scene.pass_time(0.0)
     assert (scene.bus.hearing, scene.bus.publishing, scene.bus.trouble) == (True, True, "")
     assert scene.bus.ready.is_set()
@@ -69,7 +69,7 @@ def test_a_probe_says_its_number_and_has_to_be_answered(scene: Scene) -> None:
     ]
 
 
-def test_what_was_said_before_a_failure_is_no_proof_after_it(scene: Scene) -> None:
+def test_a_probe_from_before_a_failure_is_no_proof_after_it(scene: Scene) -> None:
     scene.echo_probe.probe()
     scene.echo_probe.doubt()
     scene.echo()
@@ -127,12 +127,12 @@ def test_the_trouble_goes_on_being_said_until_an_answer_comes(scene: Scene) -> N
 
 
 class TestRefusals:
-    def test_one_is_said_with_the_server_s_words(self, scene: Scene) -> None:
+    def test_a_refusal_is_said_with_the_server_s_words(self, scene: Scene) -> None:
         scene.answer(Exception("NOPERM no permissions"))
         assert not scene.bus.publishing
         assert scene.bus.trouble == "can't publish: redis:1 refuses: NOPERM no permissions"
 
-    def test_many_are_one_line_and_cost_no_connection(self, scene: Scene) -> None:
+    def test_many_refusals_are_one_line_and_cost_no_connection(self, scene: Scene) -> None:
         with capture_logs() as lines:
             for _ in range(100):
                 scene.answer(Exception("NOPERM no permissions"))
@@ -141,7 +141,7 @@ class TestRefusals:
         assert scene.desk.counts.publish_refused == 100
         assert [(line["event"], line["error"]) for line in lines] == [("publish refused", "NOPERM no permissions")]
 
-    def test_one_among_others_that_are_accepted_is_trouble_until_there_is_none(self, scene: Scene) -> None:
+    def test_a_refusal_among_accepted_messages_is_trouble_until_there_is_none(self, scene: Scene) -> None:
         with capture_logs() as lines:
             for _ in range(3):
                 scene.answer()
@@ -155,7 +155,7 @@ class TestRefusals:
         assert [line["event"] for line in lines] == ["publish refused", "publishing is accepted again"]
         assert lines[1]["times"] == 3
 
-    def test_the_node_has_to_hear_itself_after_it(self, scene: Scene) -> None:
+    def test_the_node_has_to_hear_itself_after_a_refusal(self, scene: Scene) -> None:
         scene.echo_probe.probe()
         scene.answer(Exception("OOM"))
         scene.pass_time(0.0)
@@ -168,7 +168,7 @@ class TestRefusals:
         assert scene.bus.trouble == ""
 
     @pytest.mark.parametrize("error", ["MASTERDOWN Link with MASTER is down", "LOADING Redis is loading", "READONLY"])
-    def test_one_that_says_that_this_server_is_the_wrong_one_has_it_left(self, scene: Scene, error: str) -> None:
+    def test_a_refusal_that_says_that_this_server_is_the_wrong_one_has_it_left(self, scene: Scene, error: str) -> None:
         doubts: list[str] = []
         scene.desk.redis_client.doubt = lambda: doubts.append(error)
         scene.answer(Exception(error))

@@ -24,13 +24,13 @@ def flood(backlog: FairQueue, pieces: int = 3) -> None:
         backlog.extend([text(f"sink{n}", id) for id in range(1, pieces + 1)])
 
 
-def test_nothing_waits_in_an_empty_one() -> None:
+def test_nothing_waits_in_an_empty_queue() -> None:
     backlog = FairQueue()
     assert not backlog
     assert backlog.take(FRAME) == []
 
 
-def test_what_leaves_begins_within_the_room_there_is_at_least_one() -> None:
+def test_at_least_one_message_leaves_and_each_begins_within_the_room_that_there_is() -> None:
     backlog = FairQueue()
     backlog.extend([text("ben", id) for id in range(1, 6)])
     assert [len(backlog.take(room)) for room in (1, PIECE, PIECE + MAIL_BYTES + 1, FRAME)] == [1, 1, 2, 1]
@@ -74,7 +74,7 @@ def test_floods_get_the_same_each() -> None:
     assert max(got.values()) - min(got.values()) <= 1
 
 
-def test_who_was_silent_for_long_gets_no_more_ahead_of_floods_than_its_credit() -> None:
+def test_a_recipient_that_was_silent_for_long_gets_no_more_ahead_of_floods_than_its_credit() -> None:
     backlog = FairQueue()
     flood(backlog)
     for _ in range(10 * FLOODS):

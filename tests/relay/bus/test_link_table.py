@@ -71,7 +71,7 @@ class TestForgetting:
         assert its.doubtful(LEASE) == []
         assert its.doubtful(4.0 + LEASE) == [THERE]
 
-    def test_one_whose_lease_is_not_there_a_lease_later_either_is_forgotten(self) -> None:
+    def test_a_node_whose_lease_is_not_there_a_lease_later_either_is_forgotten(self) -> None:
         its = opened([THERE])
         assert its.judge(its.doubtful(5.0), {THERE}, 5.0) == []
         assert its.doubtful(9.9) == []
@@ -79,7 +79,7 @@ class TestForgetting:
         assert len(its) == 0
         assert its.doubtful(99.0) == []
 
-    def test_one_whose_lease_was_put_back_meanwhile_begins_anew(self) -> None:
+    def test_a_node_whose_lease_was_put_back_meanwhile_begins_anew(self) -> None:
         its = opened([THERE])
         now = 5.0
         for absent in ({THERE}, NOBODY, {THERE}):
@@ -87,7 +87,7 @@ class TestForgetting:
             now += LEASE
         assert its.judge(its.doubtful(now), {THERE}, now) == [THERE]
 
-    def test_one_that_spoke_in_between_begins_anew(self) -> None:
+    def test_a_node_that_spoke_in_between_begins_anew(self) -> None:
         its = opened([THERE])
         link = its.get(THERE)
         assert link is not None
@@ -97,7 +97,7 @@ class TestForgetting:
         assert its.judge(its.doubtful(11.0), {THERE}, 11.0) == []
         assert its.judge(its.doubtful(16.0), {THERE}, 16.0) == [THERE]
 
-    def test_one_for_which_mail_waits_is_left_to_those_who_wait(self) -> None:
+    def test_a_node_for_which_mail_waits_is_left_to_those_who_wait(self) -> None:
         its = opened([THERE])
         link = its.get(THERE)
         assert link is not None
@@ -107,7 +107,7 @@ class TestForgetting:
         link.take(acknowledged(sent), 5.0)
         assert its.doubtful(5.0 + LEASE) == [THERE]
 
-    def test_thousands_are_forgotten_within_a_minute_in_bounded_work(self) -> None:
+    def test_thousands_of_nodes_are_forgotten_within_a_minute_in_bounded_work(self) -> None:
         node_ids = some(link_table.LINKS)
         its = opened(node_ids)
         now, seconds = LEASE, 0
@@ -118,7 +118,7 @@ class TestForgetting:
             now, seconds = now + 1.0, seconds + 1
         assert seconds < 60
 
-    def test_thousands_that_live_cost_a_few_looks_a_second(self) -> None:
+    def test_thousands_of_nodes_that_live_cost_a_few_looks_a_second(self) -> None:
         node_ids = some(1000)
         its = opened(node_ids)
         now = LEASE
@@ -136,7 +136,9 @@ class TestForgetting:
 
 
 class TestRoom:
-    def test_when_there_are_too_many_the_oldest_quiet_ones_make_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_when_there_are_too_many_links_the_oldest_quiet_ones_make_room(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(link_table, "LINKS", 4)
         monkeypatch.setattr(link_table, "ROOM", 2)
         old = some(4)
@@ -152,7 +154,7 @@ class TestRoom:
         assert set(its) == {old[0], old[1], THERE}
         assert its.doubtful(20.0) == [old[0], THERE], "those that are gone are gone from the looks too"
 
-    def test_there_is_no_room_where_all_are_in_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_there_is_no_room_where_all_links_are_in_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(link_table, "LINKS", 1)
         its = opened(some(1))
         link = its.get(some(1)[0])

@@ -48,7 +48,7 @@ async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_t
     assert (lines[1]["times"], lines[2]["server"]) == (29, "redis:1")
 
 
-async def test_one_that_served_is_made_anew_at_once_and_one_that_did_not_after_a_pause(
+async def test_a_connection_that_served_is_made_anew_at_once_and_one_that_did_not_after_a_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reconnect, "RECONNECT_SECONDS", (0.0, 3600.0))
@@ -66,7 +66,9 @@ async def test_one_that_served_is_made_anew_at_once_and_one_that_did_not_after_a
         tasks.cancel_scope.cancel()
 
 
-async def test_one_that_served_only_briefly_is_made_anew_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_served_only_briefly_is_made_anew_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A server that cuts each connection off at once must not be asked for the next one without end."""
     monkeypatch.setattr(reconnect, "RECONNECT_SECONDS", (0.0, 3600.0))
     monkeypatch.setattr(backoff, "BRIEF_SECONDS", 3600.0)

@@ -95,7 +95,7 @@ def b() -> Side:
 
 class TestFrames:
     @given(st.sampled_from(Kind), st.binary(min_size=8, max_size=8), st.integers(0, 2**64 - 1), st.binary())
-    def test_what_is_packed_comes_out_again(self, kind: Kind, stream: bytes, number: int, body: bytes) -> None:
+    def test_a_frame_that_is_packed_comes_out_again(self, kind: Kind, stream: bytes, number: int, body: bytes) -> None:
         raw = pack(kind, A, stream, number, stream, number, body)
         assert unpack(raw) == Frame(kind, A, stream, number, stream, number, body)
 
@@ -119,7 +119,7 @@ class TestFrames:
         ],
         ids=["empty", "cut", "another version", "unknown kind", "a uid that isn't ASCII"],
     )
-    def test_what_is_no_frame_of_this_version_is_refused(self, raw: bytes) -> None:
+    def test_bytes_that_are_no_frame_of_this_version_are_refused(self, raw: bytes) -> None:
         with pytest.raises(BadFrame):
             unpack(raw)
 
@@ -138,7 +138,7 @@ class TestSending:
         assert len(sizes) == 3
         assert max(sizes) < 2 * FRAME_BYTES
 
-    def test_what_is_under_way_is_bounded_and_goes_on_with_the_acknowledgement(self, a: Side, b: Side) -> None:
+    def test_mail_under_way_is_bounded_and_goes_on_with_the_acknowledgement(self, a: Side, b: Side) -> None:
         a.link.outbox += [Text("ben", "c", 1, 1, 0, 0.0, ["x" * FRAME_BYTES])] * 20
         first = a.link.flush(0.0)
         assert sum(map(len, first)) < FLIGHT_BYTES + 2 * FRAME_BYTES
@@ -149,7 +149,7 @@ class TestSending:
                 a.link.take(unpack(reply), 0.0)
         assert len(a.link.flush(0.0)) > 1
 
-    def test_it_is_under_way_until_acknowledged(self, a: Side, b: Side) -> None:
+    def test_a_frame_is_under_way_until_acknowledged(self, a: Side, b: Side) -> None:
         assert a.link.quiet
         a.post()
         assert not a.link.quiet
@@ -161,7 +161,7 @@ class TestSending:
 
 
 class TestAcknowledging:
-    def test_it_rides_on_mail_where_there_is_some(self, a: Side, b: Side) -> None:
+    def test_an_acknowledgement_rides_on_mail_where_there_is_some(self, a: Side, b: Side) -> None:
         a.post()
         exchange(a, b, a.link.flush(0.0))
         b.post()
@@ -169,7 +169,7 @@ class TestAcknowledging:
         assert a.link.under_way == 0
         assert b.link.tick(2 * ACK_SECONDS) == []
 
-    def test_it_waits_a_short_while_for_a_frame_to_ride_on(self, a: Side, b: Side) -> None:
+    def test_an_acknowledgement_waits_a_short_while_for_a_frame_to_ride_on(self, a: Side, b: Side) -> None:
         a.post()
         exchange(a, b, a.link.flush(1.0), 1.0)
         assert b.link.tick(1.0 + ACK_SECONDS / 2) == []
@@ -382,6 +382,6 @@ def test_a_frame_of_an_older_node_is_understood() -> None:
 
 
 @pytest.mark.parametrize("head", ["0201", "01ff"], ids=["another version", "a kind of a newer node"])
-def test_what_is_not_understood_is_refused_and_nothing_else(head: str) -> None:
+def test_a_frame_of_another_version_or_a_newer_kind_is_refused(head: str) -> None:
     with pytest.raises(BadFrame):
         unpack(bytes.fromhex(head) + bytes(HEADER_BYTES - 2))

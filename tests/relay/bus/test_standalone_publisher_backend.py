@@ -60,7 +60,7 @@ async def test_the_trial_shows_that_answers_can_be_skipped(scene: Callable[..., 
     assert its.answers == [(0, 0)]
 
 
-async def test_one_of_some_is_answered_for_all_of_them(scene: Callable[..., Any]) -> None:
+async def test_the_last_of_so_many_messages_is_answered_for_all_of_them(scene: Callable[..., Any]) -> None:
     its = await scene()
     await until(lambda: its.answers)
     for _ in range(ANSWERED - 1):
@@ -72,7 +72,7 @@ async def test_one_of_some_is_answered_for_all_of_them(scene: Callable[..., Any]
     assert its.answers[1:] == [(0, ANSWERED)]
 
 
-async def test_many_at_once_have_one_answer(scene: Callable[..., Any]) -> None:
+async def test_many_messages_at_once_have_one_answer(scene: Callable[..., Any]) -> None:
     its = await scene()
     await until(lambda: its.answers)
     its.publisher.send(*[HI] * 20)
@@ -81,7 +81,7 @@ async def test_many_at_once_have_one_answer(scene: Callable[..., Any]) -> None:
     assert its.published() == 20
 
 
-async def test_what_is_sent_before_the_trial_is_over_is_answered(scene: Callable[..., Any]) -> None:
+async def test_messages_sent_before_the_trial_is_over_are_answered(scene: Callable[..., Any]) -> None:
     its = await scene()
     its.publisher.send(HI, HI)
     await until(lambda: len(its.answers) == 3)

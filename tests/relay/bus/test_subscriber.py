@@ -13,7 +13,7 @@ def is_confirmed(desk: Desk) -> bool:
     return desk.subscription._confirmed.is_set()  # private: only the subscriber itself waits for it
 
 
-def test_what_is_no_frame_is_passed_over() -> None:
+def test_bytes_that_are_no_frame_are_passed_over() -> None:
     """Anybody may publish on our channels, and must not be able to end a node."""
     desk = Desk()
     with capture_logs() as log:
@@ -24,7 +24,7 @@ def test_what_is_no_frame_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("push", [Exception("NOPERM"), b"OK", [b"message", b"t:inbox"], None])
-def test_what_is_no_message_costs_the_connection(push: Any) -> None:
+def test_a_push_that_is_no_message_costs_the_connection(push: Any) -> None:
     desk = Desk()
     with capture_logs() as log:
         desk.push(push)

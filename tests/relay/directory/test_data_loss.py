@@ -117,7 +117,7 @@ async def test_a_look_at_a_server_that_remembers_tells_nothing_and_asks_once(
     assert len(asked) == 1
 
 
-async def test_once_it_forgot_all_partitions_begin_in_one_check(desk: Desk) -> None:
+async def test_all_partitions_of_a_server_that_forgot_begin_in_one_check(desk: Desk) -> None:
     before = desk.epochs()
     desk.client.delete(*desk.partitions())
     await desk.told.check(desk.data_loss)

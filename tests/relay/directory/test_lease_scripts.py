@@ -51,7 +51,7 @@ class TestRenew:
         assert TAIL + 1000 < ttl(redis_store, key) <= TAIL + self.LEASE
         assert self.renew(run) == 1
 
-    def test_a_server_that_is_full_renews_it_and_says_that_it_takes_nothing_new(
+    def test_a_server_that_is_full_renews_a_lease_and_says_that_it_takes_nothing_new(
         self, run: Run, own_redis: RedisServer, key: str
     ) -> None:
         with own_redis.client() as client:
@@ -80,14 +80,14 @@ class TestTakeAndLook:
     def test_a_lease_that_is_not_there_is_forgotten(self, run: Run) -> None:
         assert run("look")[0] == -2
 
-    def test_one_of_a_node_that_does_not_say_how_long_it_asks_for(
+    def test_a_lease_of_a_node_that_does_not_say_how_long_it_asks_for_has_no_length(
         self, run: Run, redis_store: redis.Redis, key: str, here: str
     ) -> None:
         """Nodes of an older version do that."""
         redis_store.set(key, f"1 {here}", px=TAIL + 1000)
         assert run("look")[1] == 0
 
-    def test_one_that_was_renewed_on_another_server_tells_nothing(
+    def test_a_lease_that_was_renewed_on_another_server_tells_nothing(
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         redis_store.set(key, f"1 {OTHER}", px=TAIL - 1000)

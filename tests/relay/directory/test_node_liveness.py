@@ -33,7 +33,7 @@ def nobody() -> set[str]:
     return set()
 
 
-async def test_one_that_slept_is_reported_lost_and_then_back(
+async def test_a_node_that_slept_is_reported_lost_and_then_back(
     redis_server: RedisServer, redis_store: redis.Redis, prefix: str
 ) -> None:
     redis_client, keys = RedisClient(redis_server.url), Keys(prefix)
@@ -132,7 +132,7 @@ async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
     assert first is None or first < LEASE
 
 
-async def test_who_is_without_a_lease_is_told_once_our_own_was_held_for_long_enough(
+async def test_nodes_without_a_lease_are_told_once_our_own_was_held_for_long_enough(
     redis_server: RedisServer, redis_store: redis.Redis, prefix: str
 ) -> None:
     redis_client, keys = RedisClient(redis_server.url), Keys(prefix)
@@ -153,7 +153,7 @@ async def test_who_is_without_a_lease_is_told_once_our_own_was_held_for_long_eno
 
 
 # private: what is remembered of the dead shows only in memory
-async def test_what_is_known_of_leases_that_lapsed_long_ago_is_dropped_a_little_at_a_time(
+async def test_knowledge_of_leases_that_lapsed_long_ago_is_dropped_a_little_at_a_time(
     redis_server: RedisServer, prefix: str
 ) -> None:
     redis_client, keys = RedisClient(redis_server.url), Keys(prefix)

@@ -107,7 +107,7 @@ class TestClaim:
         assert self.claim(run, seen=seen)[0] == "taken"
 
     @pytest.mark.usefixtures("old")
-    def test_one_of_two_who_saw_the_same_dead_owner_gets_the_name(
+    def test_only_the_first_of_two_claims_that_saw_the_same_dead_owner_gets_the_name(
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
@@ -150,7 +150,7 @@ class TestClaim:
 
     @pytest.mark.usefixtures("others")
     @pytest.mark.parametrize("seen", ["", "7 n2/1/s9"])
-    def test_what_another_server_knew_may_be_missing_here(
+    def test_a_record_that_another_server_knew_may_be_missing_here(
         self, seen: str, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
@@ -250,7 +250,7 @@ class TestSave:
         put(redis_store, key, {FIELD: f"{now + there} n1/1/s1 [old]"})
         assert self.save(run, incarnation=2, fencing_token=now + known) == ["ok", str(now + 10**12 + 1)]
 
-    def test_what_was_forgotten_is_put_back_with_a_higher_fence_and_an_epoch(
+    def test_a_record_that_was_forgotten_is_put_back_with_a_higher_fence_and_an_epoch(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         assert self.save(run, fencing_token=now + 10**12) == ["forgot", str(now + 10**12 + 1)]
@@ -258,7 +258,7 @@ class TestSave:
         assert 0 <= epoch(redis_store, key) - now < 5_000_000
         assert TTL - 5000 < ttl(redis_store, key) <= TTL
 
-    def test_one_that_had_moved_on_unheard_stays_below_the_one_that_it_became(
+    def test_a_session_that_had_moved_on_unheard_stays_below_the_one_that_it_became(
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         """Redis lost its data, and the stale session is the first to write itself back."""
@@ -282,7 +282,7 @@ class TestSave:
         assert redis_store.hget(key, "@") == "5"
 
     @pytest.mark.usefixtures("others")
-    def test_what_is_missing_on_another_server_is_put_back_and_the_others_are_asked_for(
+    def test_a_record_that_is_missing_on_another_server_is_put_back_and_the_others_are_asked_for(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         word, fencing_token = self.save(run)
@@ -303,12 +303,16 @@ class TestFound:
         made, epoch, _ = run("found", empty, TTL)
         return made, epoch
 
-    def test_a_first_one_need_not_be_waited_with(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_a_partition_without_owners_need_not_be_waited_for(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
         assert self.found(run, 1)[0] == 1
         assert epoch(redis_store, key) == 0
         assert 0 < ttl(redis_store, key) <= TTL
 
-    def test_one_whose_users_live_is(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+    def test_a_partition_whose_users_live_is_waited_for(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
         assert self.found(run, 0)[0] == 1
         assert epoch(redis_store, key) >= now
 
@@ -319,7 +323,7 @@ class TestFound:
         assert self.found(run, 0) == (1, redis_store.hget(key, "@"))
         assert epoch(redis_store, key) >= now
 
-    def test_one_that_is_there_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_a_partition_that_is_there_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
         put(redis_store, key, {"@": "5"})
         assert self.found(run, 1) == (0, "5")
         assert redis_store.hget(key, "@") == "5"
@@ -344,7 +348,7 @@ class TestRelease:
         assert self.release(run) == 0
         assert record(redis_store, key) == f"7 {owner} [x]"
 
-    def test_what_is_nobody_s_stays_so(self, run: Run) -> None:
+    def test_a_name_that_is_nobody_s_stays_so(self, run: Run) -> None:
         assert self.release(run) == 0
 
     def test_the_epoch_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
@@ -373,7 +377,7 @@ class TestWhoTheServerIs:
 
 
 @each_row("name", sorted(SCRIPTS))
-def test_each_touches_one_key_and_says_what_it_takes(name: str) -> None:
+def test_each_script_touches_one_key_and_says_what_it_takes(name: str) -> None:
     text = Script(name).text.decode()
     header = [line for line in text.splitlines() if line.startswith("--")]
     assert any("KEYS[1]" in line for line in header)

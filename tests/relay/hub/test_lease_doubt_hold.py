@@ -45,7 +45,7 @@ def test_a_lease_is_watched_once_it_was_had() -> None:
     assert not node.done
 
 
-def test_lines_wait_for_the_directorys_word_while_it_is_overdue() -> None:
+def test_lines_wait_for_the_directorys_word_while_the_lease_is_overdue() -> None:
     node = Node()
     node.standing.stands()
     node.standing.overdue()
@@ -58,7 +58,7 @@ def test_lines_wait_for_the_directorys_word_while_it_is_overdue() -> None:
     assert node.standing.watching
 
 
-def test_lines_go_on_in_the_end_without_that_word() -> None:
+def test_lines_go_on_in_the_end_without_the_directorys_word() -> None:
     node = Node()
     node.standing.stands()
     node.standing.overdue()

@@ -50,7 +50,7 @@ def talk(call_policy: Door) -> Door:
     return call_policy
 
 
-def test_one_who_comes_alone_does_not_wait(talk: Door) -> None:
+def test_a_newcomer_who_comes_alone_does_not_wait(talk: Door) -> None:
     talk.come(1)
     assert talk.entered == [1]
 
@@ -69,7 +69,7 @@ def test_while_somebody_talks_a_few_come_in_with_each_tick_in_their_order(talk: 
         talk.pass_time(TICK_SECONDS)
 
 
-def test_one_who_comes_while_others_wait_is_behind_them(talk: Door) -> None:
+def test_a_newcomer_who_comes_while_others_wait_is_behind_them(talk: Door) -> None:
     talk.crowd(10)
     talk.pass_time(TICK_SECONDS)
     talk.come(10)
@@ -77,7 +77,7 @@ def test_one_who_comes_while_others_wait_is_behind_them(talk: Door) -> None:
     assert talk.entered == list(range(11))
 
 
-def test_one_who_asks_again_while_it_waits_keeps_its_place_and_has_one_turn(talk: Door) -> None:
+def test_a_newcomer_who_asks_again_while_it_waits_keeps_its_place_and_has_one_turn(talk: Door) -> None:
     talk.crowd(10)
     talk.come(9)
     talk.come(5)
@@ -85,7 +85,7 @@ def test_one_who_asks_again_while_it_waits_keeps_its_place_and_has_one_turn(talk
     assert talk.entered == list(range(10))
 
 
-def test_one_who_is_gone_when_it_is_called_leaves_nothing(talk: Door) -> None:
+def test_a_newcomer_who_is_gone_when_it_is_called_leaves_nothing(talk: Door) -> None:
     talk.crowd(10)
     talk.gone = {5, 9}
     talk.pass_time(1.0)
@@ -108,7 +108,7 @@ def test_a_crowd_has_come_in_after_some_seconds_however_large_it_is(crowd: int, 
     assert len(talk.entered) == crowd
 
 
-def test_who_comes_after_a_crowd_finds_everyone_else_talking_undisturbed(talk: Door) -> None:
+def test_newcomers_after_a_crowd_come_in_a_few_with_each_tick_again(talk: Door) -> None:
     talk.crowd(10_000)
     talk.pass_time(2 * CROWD_SECONDS)
     for newcomer in range(10_000, 10_100):

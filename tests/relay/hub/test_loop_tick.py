@@ -74,7 +74,7 @@ async def test_any_number_of_inputs_are_one_tick(scene: Scene) -> None:
     assert (await scene.flushed(2))[4:] == ["opened", "flush"]
 
 
-async def test_what_one_who_settles_causes_belongs_to_the_same_tick(scene: Scene) -> None:
+async def test_work_that_a_settling_client_causes_belongs_to_the_same_tick(scene: Scene) -> None:
     scene.ticks.open_tick()
     ben = scene.client("ben")
     scene.ticks.mark_dirty(
@@ -83,7 +83,7 @@ async def test_what_one_who_settles_causes_belongs_to_the_same_tick(scene: Scene
     assert await scene.flushed() == ["opened", "deliver 0", "settle ann", "deliver 1", "settle ben", "flush"]
 
 
-async def test_a_defect_in_one_keeps_nobody_else_from_settling(scene: Scene) -> None:
+async def test_a_defect_in_one_client_keeps_nobody_else_from_settling(scene: Scene) -> None:
     scene.ticks.open_tick()
     scene.ticks.mark_dirty(scene.client("ann", fail))
     scene.ticks.mark_dirty(scene.client("ben"))
@@ -92,7 +92,7 @@ async def test_a_defect_in_one_keeps_nobody_else_from_settling(scene: Scene) -> 
     assert [line["event"] for line in lines] == ["a step failed"]
 
 
-async def test_those_who_had_their_share_settle_in_later_ticks_some_in_each(
+async def test_clients_that_had_their_share_settle_in_later_ticks_some_in_each(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_tick, "FLOODS_AT_ONCE", 2)

@@ -241,7 +241,7 @@ async def test_a_name_that_moved_away_is_given_to_nobody_where_a_replaced_server
     assert (await answer(guests.at(here)))["code"] == "name_taken"
 
 
-async def test_nobody_is_told_that_its_user_is_offline(
+async def test_nobody_is_told_that_the_owner_of_a_name_that_moved_away_is_offline(
     here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:
     """A partner here would take the chat for lost."""
@@ -304,7 +304,7 @@ async def test_a_client_that_has_hung_up_takes_nothing_from_its_own_next_try(
     assert not live.closed
 
 
-async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
+async def test_a_client_that_has_hung_up_may_come_back_to_a_session_that_is_away(
     here: Hub, there: Hub, guests: Guests
 ) -> None:
     owner = guests.at(there)

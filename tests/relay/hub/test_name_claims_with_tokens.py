@@ -56,7 +56,7 @@ async def code(wire: Wire) -> str:
     return str((await answer(wire))["code"])
 
 
-async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
+async def test_a_user_who_proves_a_name_again_elsewhere_has_it_there(
     here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posted: list[tuple[str, Any]] = []
@@ -71,7 +71,9 @@ async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
     assert "ann" not in there.sessions
 
 
-async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_name(here: Hub, guests: Guests) -> None:
+async def test_of_two_connections_that_prove_a_name_at_once_on_one_node_the_later_one_has_it(
+    here: Hub, guests: Guests
+) -> None:
     first, second = guests.at(here), guests.at(here)
     await token_of(second)
     await until(lambda: first.closed)
@@ -94,7 +96,7 @@ async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobod
     await token_of(first)
 
 
-async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_told(
+async def test_a_client_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_told(
     here: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until then the name belongs to the user's older connection here."""
@@ -120,7 +122,7 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
     assert "ann" not in here.sessions
 
 
-async def test_without_the_proof_nobody_has_it(here: Hub, guests: Guests) -> None:
+async def test_nobody_has_a_name_without_the_proof(here: Hub, guests: Guests) -> None:
     assert await code(guests.at(here, auth="bad")) == "bad_auth"
 
 
@@ -138,7 +140,7 @@ async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
     await token_of(guests.at(here))
 
 
-async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
+async def test_a_client_that_is_always_overtaken_gives_up_and_hears_that_the_name_is_taken(
     here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand others may have the same proof."""
@@ -156,7 +158,7 @@ async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
     assert len(tries) == 2 * TRIES
 
 
-async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Hub, guests: Guests) -> None:
+async def test_a_client_that_asks_for_names_too_often_is_refused_and_counted(here: Hub, guests: Guests) -> None:
     wire = guests.connect(here)
     wire.connection.rate_limiter = RateLimiter(here.limits, TokenBucket(1, here.now))
     says(wire, type="hello", name="ann", auth="bad")
@@ -167,7 +169,9 @@ async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Hub, gu
 
 
 @pytest.mark.parametrize("type", ["to", "who"])
-async def test_who_calls_or_looks_up_too_often_is_refused_and_counted(type: str, here: Hub, guests: Guests) -> None:
+async def test_a_client_that_calls_or_looks_up_too_often_is_refused_and_counted(
+    type: str, here: Hub, guests: Guests
+) -> None:
     ann = guests.at(here)
     await token_of(ann)
     says(ann, type="to", name="zoe")

@@ -52,7 +52,7 @@ def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(partial_line_tu
     assert partial_line_turns.give_turns(0.2) == crowd[4:5]
 
 
-def test_who_does_not_go_on_loses_its_turn_to_the_next_one(partial_line_turns: PartialLineTurns) -> None:
+def test_a_client_that_does_not_go_on_loses_its_turn_to_the_next_one(partial_line_turns: PartialLineTurns) -> None:
     crowd = [One() for _ in range(5)]
     for one in crowd:
         partial_line_turns.admits(one)
@@ -62,7 +62,7 @@ def test_who_does_not_go_on_loses_its_turn_to_the_next_one(partial_line_turns: P
     assert partial_line_turns.give_turns(TURN_SECONDS) == [crowd[0]]
 
 
-def test_one_may_always_go_on(partial_line_turns: PartialLineTurns, memory_budget: MemoryBudget) -> None:
+def test_a_single_client_may_always_go_on(partial_line_turns: PartialLineTurns, memory_budget: MemoryBudget) -> None:
     """Otherwise acknowledgements that would free memory could wait behind half lines for ever."""
     memory_budget.share_out([MEMORY])
     memory_budget.allowance = 100
@@ -96,7 +96,7 @@ def test_with_memory_again_all_go_on(partial_line_turns: PartialLineTurns, memor
     assert partial_line_turns.give_turns(0.0) == []
 
 
-def test_who_is_gone_has_no_turn(partial_line_turns: PartialLineTurns) -> None:
+def test_a_client_that_is_gone_has_no_turn(partial_line_turns: PartialLineTurns) -> None:
     gone, there = One(), One()
     for one in (gone, there):
         partial_line_turns.admits(one)

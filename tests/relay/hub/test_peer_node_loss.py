@@ -26,7 +26,7 @@ def test_nobody_looks_at_all_sessions() -> None:
     assert PeerNodeLoss(node, bus).watched() == {THERE, OTHER, LINKED}
 
 
-def test_a_node_is_one_s_neighbour_until_the_last_partner_there_is_gone() -> None:
+def test_a_node_is_a_neighbour_until_the_last_partner_there_is_gone() -> None:
     partners = PartnerNodeCounts()
     partners.change(NO_TIES, (THERE, None))
     partners.change(NO_TIES, (THERE, OTHER))

@@ -23,11 +23,11 @@ class TestABucket:
         assert bucket.take(1001.0)
         assert not bucket.take(1001.0)
 
-    def test_it_holds_no_more_than_a_minute_s_worth(self) -> None:
+    def test_a_bucket_holds_no_more_than_a_minute_s_worth(self) -> None:
         bucket = TokenBucket(3, now=0.0)
         assert [bucket.take(10_000.0) for _ in range(4)] == [True, True, True, False]
 
-    def test_it_is_full_again_when_all_are_back(self) -> None:
+    def test_a_bucket_is_full_again_when_all_its_tokens_are_back(self) -> None:
         bucket = TokenBucket(60, now=0.0)
         assert bucket.full(0.0)
         for _ in range(30):
@@ -36,7 +36,9 @@ class TestABucket:
         assert bucket.full(30.0)
 
     @given(st.lists(st.floats(0.0, 30.0), max_size=300))
-    def test_it_never_lets_through_more_than_a_minute_s_worth_and_what_came_back(self, pauses: list[float]) -> None:
+    def test_a_bucket_never_lets_through_more_than_a_minute_s_worth_and_what_came_back(
+        self, pauses: list[float]
+    ) -> None:
         bucket, now, taken = TokenBucket(20, now=0.0), 0.0, 0
         for pause in pauses:
             now += pause
@@ -69,14 +71,14 @@ class TestAPace:
         assert all(rate_limiter.may_call(1.0) for _ in range(10_000))
         assert all(rate_limiter.may_claim(1.0) for _ in range(10_000))
 
-    def test_one_limit_may_be_set_alone(self) -> None:
+    def test_a_limit_may_be_set_alone(self) -> None:
         rate_limiter = RateLimiter(Limits(lines=0, bytes=BYTES))
         assert rate_limiter.spend(10**9, 3 * BYTES)
         rate_limiter.debt(1.0)
         assert rate_limiter.spend(10**9, 2 * BYTES)
         assert rate_limiter.debt(1.0) == pytest.approx(1.0)
 
-    def test_calls_are_its_own_and_claims_its_address_s(self) -> None:
+    def test_calls_count_for_a_client_and_claims_for_its_address(self) -> None:
         address = TokenBucket(1, now=0.0)
         limits = Limits(calls=1)
         one, two = RateLimiter(limits, address), RateLimiter(limits, address)
@@ -87,7 +89,7 @@ class TestAPace:
         assert not two.may_call(0.0)
 
     @given(st.lists(st.tuples(st.integers(1, 300), st.floats(0.0, 3.0)), max_size=100))
-    def test_who_waits_as_told_says_no_more_than_the_rate_and_two_seconds_worth(
+    def test_a_client_that_waits_as_told_says_no_more_than_the_rate_and_two_seconds_worth(
         self, reads: list[tuple[int, float]]
     ) -> None:
         rate_limiter, now, said = RateLimiter(Limits(lines=LINES, bytes=0)), 0.0, 0

@@ -85,7 +85,7 @@ async def away(own_redis: RedisServer, prefix: str) -> AsyncIterator[tuple[Desk,
 
 
 class TestSaving:
-    async def test_it_is_told_once_the_record_is_there_in_a_turn_of_its_own(self, desk: Desk) -> None:
+    async def test_a_save_is_told_once_the_record_is_there_in_a_turn_of_its_own(self, desk: Desk) -> None:
         ann = desk.user("Ann")
         told: list[tuple[bool, int]] = []
         desk.records.save(ann, lambda ok: told.append((ok, desk.turns)))
@@ -110,7 +110,7 @@ class TestSaving:
         assert found.body.chat == chat
         assert all(told)
 
-    async def test_what_changes_while_it_is_written_is_written_after_it(self, desk: Desk) -> None:
+    async def test_a_change_during_the_write_of_a_record_is_written_after_it(self, desk: Desk) -> None:
         first, second = enter(desk.world.place("n1"), "ann"), enter(desk.world.place("n1"), "ben")
         desk.records.save(first.session)
         await anyio.lowlevel.checkpoint()  # the write is in flight
@@ -186,7 +186,7 @@ class TestSaving:
         assert ann.state is State.NAMELESS
         assert str(desk.client.hget(place.key, place.field)).startswith("9 other/1/s9 ")
 
-    async def test_one_that_was_resumed_elsewhere_is_replaced_though_nobody_knows_whether_its_node_lives(
+    async def test_a_session_that_was_resumed_elsewhere_is_replaced_though_nobody_knows_whether_its_node_lives(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The node's lease is on a server that doesn't answer, and the record on one that does."""
@@ -230,7 +230,7 @@ class TestSaving:
 
 
 class TestReleasing:
-    async def test_it_comes_behind_what_is_being_written(self, desk: Desk) -> None:
+    async def test_a_release_comes_behind_the_record_that_is_being_written(self, desk: Desk) -> None:
         ann = desk.user("ann")
         desk.records.save(ann)
         await anyio.lowlevel.checkpoint()
@@ -252,7 +252,7 @@ class TestReleasing:
 
 
 class TestWithoutRedis:
-    async def test_it_is_said_within_a_second_and_written_when_redis_is_back(
+    async def test_a_save_fails_within_a_second_and_is_written_when_redis_is_back(
         self, away: tuple[Desk, RedisServer]
     ) -> None:
         desk, server = away
@@ -302,7 +302,7 @@ async def test_all_records_are_written_back(desk: Desk) -> None:
 
 
 class TestTheBody:
-    def test_it_says_what_others_have_to_know(self) -> None:
+    def test_the_body_says_what_others_have_to_know(self) -> None:
         world = World()
         ann, tim = enter(world.place("n1"), "Ann"), enter(world.place("n2"), "Tim", program=False)
         chat = pair(ann, tim)
@@ -315,7 +315,7 @@ class TestTheBody:
         ann.says(EndOfStream())
         assert body(ann.session).away
 
-    def test_it_comes_out_as_it_went_in(self) -> None:
+    def test_a_record_comes_out_as_it_went_in(self) -> None:
         world = World()
         ann, tim = enter(world.place("n1"), "Ann"), enter(world.place("n2"), "Tim")
         pair(ann, tim)
@@ -327,6 +327,6 @@ class TestTheBody:
     @each_row(
         "raw", [b"", b"0", b"7 n1/1 []", b"x n1/1/s []", b"7 n1/1/s {}", b"7 n1/1/s " + b"[" * 9999, b"7 \xff/1/s []"]
     )
-    def test_what_no_node_wrote_is_refused(self, raw: bytes) -> None:
+    def test_a_record_that_no_node_wrote_is_refused(self, raw: bytes) -> None:
         with pytest.raises(directory_record.BadRecord):
             directory_record.decode(raw)

@@ -113,7 +113,9 @@ async def test_connections_of_an_address_are_counted_until_they_are_gone(hub: Hu
         ("", "", True),
     ],
 )
-async def test_what_counts_as_one_address(one: str, other: str, same: bool, hub: Hub, come: Come) -> None:
+async def test_only_addresses_of_one_network_count_as_one_address(
+    one: str, other: str, same: bool, hub: Hub, come: Come
+) -> None:
     admission = Admission(hub, AdmissionLimits(connections_per_address=1))
     come(admission, one)
     assert come(admission, other).aborted is same
@@ -129,7 +131,7 @@ async def test_nothing_is_kept_of_an_address_that_is_gone(hub: Hub, come: Come) 
     assert not stays.aborted
 
 
-async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
+async def test_an_address_that_has_claimed_is_forgotten_when_its_claims_are_back(
     hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MINUTE", 0.01)
@@ -142,7 +144,7 @@ async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
     assert admission._sweeping is None  # private: a timer that is left shows nowhere else
 
 
-async def test_what_is_forgotten_of_an_address_is_gone_at_once(hub: Hub, come: Come) -> None:
+async def test_the_objects_of_a_forgotten_address_are_gone_at_once(hub: Hub, come: Come) -> None:
     """Otherwise a crowd with an address each would stay until Python's cyclic garbage collector runs."""
     admission = Admission(hub, AdmissionLimits(proxied=True))
     gc.collect()
@@ -195,7 +197,9 @@ async def test_a_start_that_can_be_no_header_is_not_waited_for(hub: Hub, come: C
     assert hub.counts.limits[Limit.HEADER] == 1
 
 
-async def test_one_that_does_not_come_is_not_waited_for(hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_header_that_does_not_come_is_not_waited_for(
+    hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "HEADER_SECONDS", 0.05)
     admission = Admission(hub, AdmissionLimits(proxied=True))
     silent, prompt = come(admission), come(admission)
@@ -278,7 +282,9 @@ class TestNoRoom:
     @pytest.mark.parametrize(
         ("terms", "status"), [({"connections": 1}, b" 503 "), ({"connections_per_address": 1}, b" 429 ")]
     )
-    async def test_a_browser_is_told_so(self, terms: dict[str, int], status: bytes, hub: Hub, come: Come) -> None:
+    async def test_a_browser_is_told_that_there_is_no_room(
+        self, terms: dict[str, int], status: bytes, hub: Hub, come: Come
+    ) -> None:
         admission = self.admission(hub, **terms)
         come(admission)
         browser = come(admission)
@@ -297,7 +303,7 @@ class TestNoRoom:
         come(admission)
         assert (admission.open, admission.turned_away) == (2, 0)
 
-    async def test_nobody_else_is(self, hub: Hub, come: Come) -> None:
+    async def test_nobody_but_a_browser_is_told_that_there_is_no_room(self, hub: Hub, come: Come) -> None:
         admission = self.admission(hub, connections=1)
         come(admission)
         for said in (b"ann\n", b"{"):
@@ -306,7 +312,7 @@ class TestNoRoom:
             assert one.aborted
             assert not one.written
 
-    async def test_who_says_nothing_is_not_waited_for(
+    async def test_a_refused_client_that_says_nothing_is_not_waited_for(
         self, hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(refused_connection, "REFUSED_SECONDS", 0.02)
@@ -315,7 +321,7 @@ class TestNoRoom:
         one = come(admission)
         await until(lambda: one.closed)
 
-    async def test_only_so_many_are_kept_to_be_told(
+    async def test_only_so_many_refused_connections_are_kept_to_be_told(
         self, hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "REFUSED_AT_ONCE", 2)

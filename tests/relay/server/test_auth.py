@@ -46,7 +46,7 @@ def hand_made(header: dict[str, Any], payload: bytes, secret: bytes = b"") -> st
 
 
 class TestAGoodToken:
-    def test_its_sub_is_the_name(self, issuer: Issuer, auth: Authenticator) -> None:
+    def test_the_sub_of_a_good_token_is_the_name(self, issuer: Issuer, auth: Authenticator) -> None:
         assert auth.vouches("alice", issuer.token("alice"))
 
     @pytest.mark.parametrize(("sub", "name"), [("alice", "Alice"), ("Ａlice", "alice"), ("张三", "张三")])
@@ -55,7 +55,7 @@ class TestAGoodToken:
     ) -> None:
         assert auth.vouches(name, issuer.token(sub))
 
-    def test_it_may_say_more(self, issuer: Issuer, auth: Authenticator) -> None:
+    def test_a_good_token_may_say_more(self, issuer: Issuer, auth: Authenticator) -> None:
         assert auth.vouches("alice", issuer.token("alice", iat=int(time.time()), jti="x", scope="chat"))
 
 
@@ -90,7 +90,7 @@ class TestABadToken:
         payload = json.dumps({"sub": "alice", "exp": int(time.time()) + 1000}).encode()
         assert not auth.vouches("alice", hand_made({"alg": alg, "typ": "JWT"}, payload))
 
-    def test_signed_with_the_public_key_as_if_it_were_a_secret(self, tmp_path: Path) -> None:
+    def test_a_token_signed_with_the_public_key_as_if_it_were_a_secret_is_bad(self, tmp_path: Path) -> None:
         issuer = Issuer(tmp_path / "key")
         auth = Authenticator(issuer.file)
         payload = json.dumps({"sub": "alice", "exp": int(time.time()) + 1000}).encode()
@@ -110,21 +110,21 @@ class TestABadToken:
         token = jwt.encode({"sub": "alice", "exp": int(time.time()) + 1000}, forger.key, "EdDSA", headers={"jwk": key})
         assert not Authenticator(issuer.file).vouches("alice", token)
 
-    def test_that_was_changed(self, issuer: Issuer, auth: Authenticator) -> None:
+    def test_a_token_that_was_changed_is_bad(self, issuer: Issuer, auth: Authenticator) -> None:
         head, _, tail = issuer.token("alice").split(".")
         forged = b64(json.dumps({"sub": "bob", "exp": int(time.time()) + 1000}).encode())
         assert not auth.vouches("bob", f"{head}.{forged}.{tail}")
 
-    def test_none_at_all_and_a_name_that_is_none(self, issuer: Issuer, auth: Authenticator) -> None:
+    def test_no_token_at_all_and_a_token_of_an_invalid_name_are_bad(self, issuer: Issuer, auth: Authenticator) -> None:
         for token in (None, "", ".", "..", "a.b.c", "\x00", "é" * 10):
             assert not auth.vouches("alice", token)
         assert not auth.vouches("a b", issuer.token("a b"))
 
-    def test_one_that_is_too_long_is_not_looked_at(self, issuer: Issuer, auth: Authenticator) -> None:
+    def test_a_token_that_is_too_long_is_bad(self, issuer: Issuer, auth: Authenticator) -> None:
         assert auth.vouches("alice", issuer.token("alice", filler="x" * (TOKEN_CHARACTERS // 2)))
         assert not auth.vouches("alice", issuer.token("alice", filler="x" * TOKEN_CHARACTERS))
 
-    def test_one_that_is_nested_as_deep_as_fits(self, issuer: Issuer, auth: Authenticator) -> None:
+    def test_a_token_that_is_nested_as_deep_as_fits_is_bad(self, issuer: Issuer, auth: Authenticator) -> None:
         depth = TOKEN_CHARACTERS // 3
         assert not auth.vouches("alice", hand_made({"alg": "HS256"}, b"[" * depth, b"x" * 32))
         header = b64(b'{"alg":' + b"[" * depth)
@@ -149,7 +149,7 @@ class TestAsIdentityProvidersMakeThem:
         issuer.file.write_text(json.dumps(issuer.jwk))
         assert Authenticator(issuer.file).vouches("alice", issuer.token("alice"))
 
-    def test_several_at_once_each_with_its_own_algorithm(self, tmp_path: Path) -> None:
+    def test_several_keys_at_once_are_good_each_with_its_own_algorithm(self, tmp_path: Path) -> None:
         issuers = [Issuer(tmp_path / kid, algorithm=kid, kid=kid) for kid in ("EdDSA", "ES256", "RS256", "HS256")]
         (tmp_path / "set").write_bytes(jwk_set(*issuers))
         auth = Authenticator(tmp_path / "set")
@@ -173,7 +173,7 @@ class TestAsIdentityProvidersMakeThem:
         one.kid = "two"
         assert not Authenticator(tmp_path / "set").vouches("alice", one.token("alice"))
 
-    def test_what_a_set_has_beside_them_is_left_out(self, tmp_path: Path) -> None:
+    def test_entries_of_a_set_that_are_no_usable_keys_are_left_out(self, tmp_path: Path) -> None:
         good = Issuer(tmp_path / "good", kid="good")
         others: list[Any] = [
             good.jwk | {"kid": "enc", "use": "enc"},
@@ -190,7 +190,7 @@ class TestAsIdentityProvidersMakeThem:
         assert [line["kids"] for line in log] == ["good"]
         assert auth.vouches("alice", good.token("alice"))
 
-    def test_its_audience_and_issuer(self, issuer: Issuer) -> None:
+    def test_a_token_is_good_only_with_the_expected_audience_and_issuer(self, issuer: Issuer) -> None:
         auth = Authenticator(issuer.file, audience="chat", issuer="https://id.example")
         good: dict[str, Any] = {"aud": "chat", "iss": "https://id.example"}
         assert auth.vouches("alice", issuer.token("alice", **good))
@@ -256,7 +256,7 @@ class TestConfusionOfAlgorithms:
 
 
 class TestTheLog:
-    def test_it_says_at_debug_why_a_token_was_refused_and_never_the_token(self, issuer: Issuer) -> None:
+    def test_the_log_says_at_debug_why_a_token_was_refused_and_never_the_token(self, issuer: Issuer) -> None:
         auth, now = Authenticator(issuer.file, audience="chat", issuer="me"), int(time.time())
         good: dict[str, Any] = {"aud": "chat", "iss": "me"}
         other = Issuer(issuer.file.with_name("other"), algorithm=issuer.algorithm)
@@ -281,7 +281,7 @@ class TestTheLog:
             (line,) = lines
             assert line == {"event": "token refused", "log_level": "debug", "name": "alice", "reason": why}
 
-    def test_it_says_which_algorithms_the_file_was_good_for(self, tmp_path: Path) -> None:
+    def test_the_log_says_which_algorithms_the_key_file_is_good_for(self, tmp_path: Path) -> None:
         issuers = [Issuer(tmp_path / kid, algorithm=kid, kid=kid) for kid in ("RS256", "EdDSA")]
         (tmp_path / "set").write_bytes(jwk_set(*issuers))
         with structlog.testing.capture_logs() as lines:
@@ -291,7 +291,7 @@ class TestTheLog:
 
 
 class TestTheKey:
-    def test_what_cannot_be_one_is_said_in_a_line(self, tmp_path: Path) -> None:
+    def test_a_file_that_cannot_be_a_key_is_refused_with_the_reason_in_one_line(self, tmp_path: Path) -> None:
         file = tmp_path / "key"
         with pytest.raises(ConfigError, match=r"--auth-jwt-key .* can't be read: No such file"):
             Authenticator(file)
@@ -332,13 +332,13 @@ class TestTheKey:
                 issuer.file.write_bytes(content)
                 assert Authenticator(issuer.file).vouches("alice", issuer.token("alice"))
 
-    def test_one_line_end_after_a_secret_is_not_part_of_it(self, tmp_path: Path) -> None:
+    def test_a_single_line_end_after_a_secret_is_not_part_of_it(self, tmp_path: Path) -> None:
         issuer = Issuer(tmp_path / "key", secret=True)
         for end, good in {"": True, "\n": True, "\r\n": True, "\n\n": False, " ": False}.items():
             issuer.file.write_text(issuer.key + end, newline="")
             assert Authenticator(issuer.file).vouches("alice", issuer.token("alice")) is good
 
-    def test_a_new_one_takes_the_place_of_the_old_and_a_broken_one_does_not(self, tmp_path: Path) -> None:
+    def test_a_new_key_takes_the_place_of_the_old_one_and_a_broken_one_does_not(self, tmp_path: Path) -> None:
         file = tmp_path / "key"
         old = Issuer(file)
         auth = Authenticator(file)
@@ -351,7 +351,9 @@ class TestTheKey:
             auth.reload()
         assert auth.vouches("alice", new.token("alice"))
 
-    def test_without_the_library_it_says_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_authenticator_without_the_library_says_what_to_install(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         issuer = Issuer(tmp_path / "key")
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(ConfigError, match=r"pair-relay\[auth\]"):

@@ -41,12 +41,12 @@ class TestTheDialect:
             client.send(bytes([byte]))
         await until(lambda: answer in client.sent)
 
-    async def test_it_stays_whatever_comes_later(self, wire: Connect) -> None:
+    async def test_the_dialect_stays_whatever_comes_later(self, wire: Connect) -> None:
         client = await text(wire, b"ann")
         client.send(b'{"type":"ping"}\n')
         await until(lambda: client.sent.startswith(b"Nobody is chating"))
 
-    async def test_the_classic_port_has_its_own(self, wire: Connect) -> None:
+    async def test_the_classic_port_has_its_own_dialect(self, wire: Connect) -> None:
         client = wire(classic=True)
         client.send(b"{ann")
         await until(lambda: client.sent.startswith(b"* "))
@@ -63,7 +63,7 @@ class TestTheEntrance:
         monkeypatch.setattr(hub_module, "ROUND_LINES", 0)
         await text(wire, b"ann")
 
-    async def test_one_that_waits_for_its_turn_is_not_tried_in_each_turn_of_the_loop(
+    async def test_a_newcomer_that_waits_for_its_turn_is_not_tried_in_each_iteration_of_the_loop(
         self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whatever wakes it meanwhile, such as a lease that holds again: the queue calls it, and nothing else need."""
@@ -84,7 +84,7 @@ class TestTheEntrance:
 
 
 class TestOrder:
-    async def test_what_follows_a_name_or_a_call_waits_for_its_outcome(self, wire: Connect) -> None:
+    async def test_lines_behind_a_name_or_a_call_wait_for_its_outcome(self, wire: Connect) -> None:
         ben = await text(wire, b"ben")
         ann = wire()
         ann.send(b"ann\nTo:ben\nhi\nQuit\n")
@@ -145,7 +145,7 @@ class TestOrder:
         await until(lambda: b'"left"' in ann.sent)
         await until(lambda: b'"presence"' in ann.sent)
 
-    async def test_what_was_said_before_somebody_called_is_not_for_the_caller(self, wire: Connect) -> None:
+    async def test_lines_said_before_somebody_called_are_not_for_the_caller(self, wire: Connect) -> None:
         ann, ben, cas = await text(wire, b"ann"), await text(wire, b"ben"), await text(wire, b"cas")
         await paired(ann, ben, b"ben")
         ben.full = True
@@ -161,7 +161,7 @@ class TestOrder:
 
 
 class TestLines:
-    async def test_one_that_is_too_long_is_refused_and_the_connection_stays_usable(self, wire: Connect) -> None:
+    async def test_a_line_that_is_too_long_is_refused_and_the_connection_stays_usable(self, wire: Connect) -> None:
         client = wire(max_line=64)
         client.send(b"ann\n" + b"x" * 200 + b"\nTo:ann\n")
         await until(lambda: client.sent.count(b"\n") == 3)
@@ -171,7 +171,7 @@ class TestLines:
             b"Please don't try to talk with yourself.",
         ]
 
-    async def test_what_was_read_in_one_piece_is_answered_in_one_write(self, wire: Connect) -> None:
+    async def test_lines_read_in_one_piece_are_answered_in_one_write(self, wire: Connect) -> None:
         client = await program(wire, b"ann")
         client.send(b'{"type":"ping"}\n' * 5)
         await until(lambda: client.sent.count(b"pong") == 5)
@@ -191,7 +191,7 @@ class TestLines:
 
 
 class TestReading:
-    async def test_it_stops_while_a_session_waits_and_has_lines(self, wire: Connect) -> None:
+    async def test_reading_stops_while_a_session_waits_and_has_lines(self, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await program(wire, b"ben", b"true")
         await paired(ann, ben, b"ben")
         ann.send(b"x\n" * (WINDOW + 1))
@@ -203,7 +203,7 @@ class TestReading:
         await until(lambda: ann.reading and not ann.unsent)
         await until(lambda: ben.sent.count(b'"text"') == WINDOW + 2)
 
-    async def test_it_stops_while_a_client_does_not_read_its_replies(self, wire: Connect) -> None:
+    async def test_reading_stops_while_a_client_does_not_read_its_replies(self, wire: Connect) -> None:
         client = await program(wire, b"ann")
         client.full = True
         client.send(b'{"type":"ping"}\n')
@@ -280,7 +280,7 @@ class TestAcknowledging:
 class TestHolding:
     """The memory of clients is checked ten times a second, but only of those that may hold some."""
 
-    async def test_who_has_read_everything_is_not_looked_at(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_client_that_has_read_everything_is_not_checked_for_memory(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
         hub.memory_holders.clear()
@@ -289,7 +289,7 @@ class TestHolding:
         assert ben.sent.endswith(b"(hi)\n")
         assert hub.connected_memory_holders() == [ann.connection], "it has said something"
 
-    async def test_who_does_not_read_is(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_client_that_does_not_read_is_checked_for_memory(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
         hub.memory_holders.clear()
@@ -300,7 +300,9 @@ class TestHolding:
         await until(lambda: ben.connection.held_bytes)
         assert ben.connection in hub.connected_memory_holders()
 
-    async def test_who_comes_back_to_what_is_under_way_is(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_client_that_comes_back_to_messages_under_way_is_checked_for_memory(
+        self, hub: Hub, wire: Connect
+    ) -> None:
         ann, ben = wire(b'{"type":"hello","name":"ann"}\n'), await text(wire, b"ben")
         token = await token_of(ann)
         await paired(ben, ann, b"ann")
@@ -315,7 +317,7 @@ class TestHolding:
 
 
 class TestTurns:
-    async def test_one_client_gets_a_bounded_share_of_each(self, wire: Connect) -> None:
+    async def test_a_client_gets_a_bounded_share_of_each_iteration_of_the_loop(self, wire: Connect) -> None:
         ann = await program(wire, b"ann")
         ann.send(b'{"type":"ping"}\n' * (TURN_LINES * 6))
         await until(lambda: ann.sent.count(b"pong") == TURN_LINES * 6)
@@ -324,14 +326,16 @@ class TestTurns:
             pongs[turn] += data.count(b"pong")
         assert max(pongs.values()) <= TURN_LINES
 
-    async def test_others_get_theirs_beside_a_flood(self, wire: Connect) -> None:
+    async def test_other_clients_get_their_share_beside_a_flood(self, wire: Connect) -> None:
         flood, ann = await program(wire, b"flood"), await program(wire, b"ann")
         flood.send(b'{"type":"ping"}\n' * (TURN_LINES * 6))
         ann.send(b'{"type":"ping"}\n')
         await until(lambda: ann.sent and flood.sent.count(b"pong") == TURN_LINES * 6)
         assert ann.rounds[0] == flood.rounds[0] < flood.rounds[-1]
 
-    async def test_many_floods_get_theirs_a_few_at_a_time(self, wire: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_many_floods_get_their_share_a_few_at_a_time(
+        self, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(loop_tick, "FLOODS_AT_ONCE", 2)
         floods = [await program(wire, b"flood%d" % n) for n in range(6)]
         for flood in floods:
@@ -340,7 +344,7 @@ class TestTurns:
         _, *served = Counter(turn for flood in floods for turn in set(flood.rounds)).most_common()
         assert max(times for _, times in served) <= 2 + 2, "what they say is handled, or read, after the first time"
 
-    async def test_who_waits_for_memory_goes_on_when_there_is_some(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_client_that_waits_for_memory_goes_on_when_there_is_some(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
         hub.memory_budget.share_out([1 << 40] * (1 << 20))  # next to nothing for each client
@@ -352,7 +356,7 @@ class TestTurns:
         hub.call_on()
         await until(lambda: (chat := ann.connection.session.chat) and chat.unacked.count == 3)
 
-    async def test_what_is_said_in_one_in_which_something_was_delivered_arrives_too(self, wire: Connect) -> None:
+    async def test_lines_said_in_a_tick_in_which_something_was_delivered_arrive_too(self, wire: Connect) -> None:
         """One read has more lines than the window holds: the rest is sent after an acknowledgement of the same tick."""
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")

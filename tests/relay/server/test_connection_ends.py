@@ -35,7 +35,7 @@ class TestASpan:
 
 
 class TestClosing:
-    async def test_it_waits_for_what_was_told(self, hub: Hub, wire: Connect) -> None:
+    async def test_closing_waits_for_replies_that_the_client_has_not_read(self, hub: Hub, wire: Connect) -> None:
         client = await text(wire, b"ann")
         client.full = True
         client.send(b"To:ann\nQuit\n")
@@ -58,7 +58,9 @@ class TestClosing:
             client.send(b"Quit\n")
             await until(lambda client=client: client.closed)  # type: ignore[misc]
 
-    async def test_one_that_is_lost_with_unread_replies_gives_its_name_back(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_connection_that_is_lost_with_unread_replies_gives_its_name_back(
+        self, hub: Hub, wire: Connect
+    ) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
         ben.full = True
@@ -70,7 +72,7 @@ class TestClosing:
         await until(lambda: "ben" not in hub.sessions)
         await until(lambda: ann.sent.endswith(b"Quit.\n"))
 
-    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(
+    async def test_a_connection_that_is_lost_while_lines_are_held_gives_its_name_back(
         self, hub: Hub, directory: MemoryDirectory, wire: Connect
     ) -> None:
         """A node that was suspended first asks which names it owns.
@@ -90,7 +92,7 @@ class TestClosing:
         await until(lambda: "ann" not in hub.sessions)
         assert [line.rpartition(b": ")[2] for line in ben.lines()] == [b"(x)", b"Quit."]
 
-    async def test_what_is_said_behind_a_quit_takes_no_memory(self, wire: Connect) -> None:
+    async def test_lines_said_behind_a_quit_take_no_memory(self, wire: Connect) -> None:
         ann = await text(wire, b"ann")
         ann.full = True
         ann.send(b"To:ann\n")
@@ -111,7 +113,7 @@ class TestClosing:
         ann.send(b"To:ann\nQuit\n")
         await until(lambda: ann.aborted)
 
-    async def test_one_that_was_cut_off_leaves_no_timer(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_connection_that_was_cut_off_leaves_no_timer(self, hub: Hub, wire: Connect) -> None:
         """Its session ends after that. A timer would keep the rest of the connection for a minute."""
         ann = await text(wire, b"ann")
         ann.reset()
@@ -125,7 +127,7 @@ class TestTheNameTimeOut:
         client = wire()
         await until(lambda: client.aborted)
 
-    async def test_one_with_a_name_is_not(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_connection_with_a_name_has_no_name_time_out(self, hub: Hub, wire: Connect) -> None:
         hub.limits = replace(hub.limits, name=0.5)
         client = await text(wire, b"ann")
         assert client.connection._timer is None  # private: else it would have to be waited for

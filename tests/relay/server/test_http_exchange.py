@@ -87,14 +87,14 @@ class TestWhatIsHttp:
         there.send(get("/" + "x" * 200))
         assert status(there) == 404
 
-    async def test_on_a_port_without_a_door_nothing_is(self, wire: Connect) -> None:
+    async def test_a_port_without_http_takes_a_request_line_for_a_name(self, wire: Connect) -> None:
         there = wire(b"GET / HTTP/1.1\r\n", classic=True)
         await until(lambda: there.sent.startswith(b"* "))
 
 
 class TestThePage:
     @pytest.mark.parametrize("version", ["1.0", "1.1"])
-    async def test_it_is_served(self, version: str, wire: Connect, http: HttpServer) -> None:
+    async def test_the_page_is_served(self, version: str, wire: Connect, http: HttpServer) -> None:
         there = asked(wire, http, get(version=version))
         assert (status(there), body(there)) == (200, PAGE["/"].body)
         assert header(there, "content-type") == "text/html; charset=utf-8"
@@ -102,7 +102,9 @@ class TestThePage:
         assert header(there, "connection") == "close"
         assert there.closed
 
-    async def test_nothing_but_the_node_may_run_or_be_reached_there(self, wire: Connect, http: HttpServer) -> None:
+    async def test_nothing_but_the_node_may_run_or_be_reached_in_the_page(
+        self, wire: Connect, http: HttpServer
+    ) -> None:
         there = asked(wire, http, get())
         policy = dict(one.split(" ", 1) for one in (header(there, "content-security-policy") or "").split("; "))
         assert policy["default-src"] == "'none'"
@@ -116,12 +118,12 @@ class TestThePage:
         there = asked(wire, http, get("/app.js?v=1"))
         assert (status(there), header(there, "content-type")) == (200, "text/javascript; charset=utf-8")
 
-    async def test_a_head_tells_the_same_without_it(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_head_request_tells_the_same_without_the_body(self, wire: Connect, http: HttpServer) -> None:
         whole, head = asked(wire, http, get()), asked(wire, http, get(method="HEAD"))
         assert head.sent == whole.sent.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
 
     @pytest.mark.parametrize("said", ["{}", "W/{}", '"x", {}', "*"])
-    async def test_one_that_is_known_is_not_sent_again(self, said: str, wire: Connect, http: HttpServer) -> None:
+    async def test_a_page_that_is_known_is_not_sent_again(self, said: str, wire: Connect, http: HttpServer) -> None:
         tag = header(asked(wire, http, get()), "etag")
         there = asked(wire, http, get(If_None_Match=said.format(tag)))
         assert (status(there), body(there)) == (304, b"")
@@ -129,11 +131,13 @@ class TestThePage:
         assert status(asked(wire, http, get(If_None_Match='"x"'))) == 200
 
     @pytest.mark.parametrize("path", ["/x", "//", "/..", "/app.js/", "/%2e", "*", "/../../etc/passwd"])
-    async def test_there_is_nothing_else(self, path: str, wire: Connect, http: HttpServer) -> None:
+    async def test_there_is_nothing_but_the_page_and_its_files(
+        self, path: str, wire: Connect, http: HttpServer
+    ) -> None:
         assert status(asked(wire, http, get(path))) == 404
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
-    async def test_it_can_only_be_read(self, method: str, wire: Connect, http: HttpServer) -> None:
+    async def test_the_page_can_only_be_read(self, method: str, wire: Connect, http: HttpServer) -> None:
         there = asked(wire, http, get(method=method))
         assert (status(there), header(there, "allow")) == (405, "GET, HEAD")
 
@@ -141,7 +145,7 @@ class TestThePage:
         for path in ("/", "/app.js", NODES_PATH):
             assert status(asked(wire, http_server(hub), get(path))) == 404
 
-    async def test_it_is_told_of_the_nodes_beside(self, hub: Hub, wire: Connect) -> None:
+    async def test_the_page_is_told_of_the_nodes_beside(self, hub: Hub, wire: Connect) -> None:
         rules = OriginRules((), loopback=True, siblings=(10000,))
         there = HttpServer(
             hub,
@@ -157,7 +161,7 @@ class TestThePage:
 
 
 class TestTheHandshake:
-    async def test_it_makes_a_client(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_a_handshake_makes_a_client(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         there = asked(wire, http, handshake("/ws?a=b"))
         assert status(there) == 101
         assert header(there, "sec-websocket-accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -174,7 +178,7 @@ class TestTheHandshake:
         there = asked(wire, http, handshake(sec_websocket_protocol=offered))
         assert (status(there), header(there, "sec-websocket-protocol")) == (101, taken)
 
-    async def test_no_extension_is(self, wire: Connect, http: HttpServer) -> None:
+    async def test_no_extension_is_taken_though_it_is_offered(self, wire: Connect, http: HttpServer) -> None:
         there = asked(wire, http, handshake(sec_websocket_extensions="permessage-deflate; client_max_window_bits"))
         assert (status(there), header(there, "sec-websocket-extensions")) == (101, None)
 
@@ -199,20 +203,20 @@ class TestTheHandshake:
         ],
         ids=str,
     )
-    async def test_a_broken_one_is_refused(
+    async def test_a_broken_handshake_is_refused(
         self, broken: dict[str, str | None], wire: Connect, http: HttpServer
     ) -> None:
         assert status(asked(wire, http, handshake("/ws", **broken))) == 400
 
-    async def test_an_old_http_has_none(self, wire: Connect, http: HttpServer) -> None:
+    async def test_an_old_http_has_no_handshake(self, wire: Connect, http: HttpServer) -> None:
         assert status(asked(wire, http, handshake().replace(b"HTTP/1.1", b"HTTP/1.0"))) == 400
 
-    async def test_who_only_looks_is_told_what_it_is_for(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_plain_get_is_told_that_the_path_is_for_websockets(self, wire: Connect, http: HttpServer) -> None:
         there = asked(wire, http, get("/ws"))
         assert (status(there), header(there, "upgrade")) == (426, "websocket")
 
     @pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS"])
-    async def test_it_is_a_get(self, method: str, wire: Connect, http: HttpServer) -> None:
+    async def test_a_handshake_is_a_get(self, method: str, wire: Connect, http: HttpServer) -> None:
         assert status(asked(wire, http, get("/ws", method))) == 405
 
     async def test_a_page_from_elsewhere_is_refused(self, wire: Connect, http: HttpServer) -> None:
@@ -226,7 +230,7 @@ class TestTheHandshake:
         """Where the node listens on loopback: the name of an attacker may lead there too."""
         assert status(asked(wire, http, handshake(path, host="evil.example:9999"))) == 403
 
-    async def test_without_room_it_is_told_when_to_come_again(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_handshake_without_room_is_told_when_to_come_again(self, hub: Hub, wire: Connect) -> None:
         there = asked(wire, http_server(hub, why_full=lambda: "this node is going away"), handshake())
         assert status(there) == 503
         assert int(header(there, "retry-after") or 0) > 0
@@ -249,7 +253,7 @@ class TestProxies:
         assert [address for _, address in moves] == ["203.0.113.7"]
         assert there.connection.peer == "203.0.113.7"
 
-    async def test_nobody_else_may_say_whose_it_is(self, hub: Hub, wire: Connect) -> None:
+    async def test_nobody_but_a_trusted_proxy_may_say_the_address_of_a_client(self, hub: Hub, wire: Connect) -> None:
         there = wire(
             http=http_server(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)),
             origin=ClientSource(None, "198.51.100.1"),
@@ -258,7 +262,7 @@ class TestProxies:
         assert status(there) == 101
         assert there.connection.peer == "198.51.100.1"
 
-    async def test_an_address_with_too_many_is_told_so(self, hub: Hub, wire: Connect) -> None:
+    async def test_an_address_with_too_many_connections_is_told_so(self, hub: Hub, wire: Connect) -> None:
         there = wire(
             http=http_server(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)),
             origin=ClientSource(None, "192.0.2.1"),
@@ -285,7 +289,7 @@ class TestLimits:
         assert status(there) == 431
         assert hub.counts.limits[Limit.HTTP_HEAD] == 1
 
-    async def test_one_that_takes_too_long(
+    async def test_a_head_that_takes_too_long(
         self, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.02)
@@ -309,7 +313,7 @@ class TestLimits:
         assert hub.counts.limits[Limit.HTTP_HEAD] == 1
         assert not hub.clients
 
-    async def test_its_time_begins_with_its_first_byte(
+    async def test_the_time_of_a_request_begins_with_its_first_byte(
         self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.02)
@@ -321,7 +325,7 @@ class TestLimits:
         await until(lambda: there.sent)
         assert status(there) == 408
 
-    async def test_it_is_not_the_time_of_a_name(
+    async def test_the_time_of_a_request_is_not_that_of_a_name(
         self, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.05)
@@ -351,7 +355,7 @@ class TestLimits:
         assert there.closed
         await until(lambda: there.aborted)
 
-    async def test_nor_one_whose_request_had_a_body(
+    async def test_an_unread_answer_to_a_request_with_a_body_does_not_hold_a_place_for_ever(
         self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "UNREAD_SECONDS", 0.02)
@@ -371,7 +375,7 @@ class TestLimits:
     async def test_a_broken_request_is_refused(self, wire: Connect, http: HttpServer) -> None:
         assert status(asked(wire, http, b"GET / HTTP/1.1\r\n\r\n")) == 400
 
-    async def test_who_has_the_answer_is_waited_for_while_it_still_speaks(
+    async def test_a_client_that_has_the_answer_is_waited_for_while_it_still_speaks(
         self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Bytes that nobody has read would reset the connection, and take the answer back."""
@@ -384,7 +388,9 @@ class TestLimits:
         there.end()
         assert there.closed
 
-    async def test_but_not_for_ever(self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_client_that_has_the_answer_is_not_waited_for_for_ever(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(module, "LINGER_SECONDS", 0.02)
         there = asked(wire, http, get(method="POST", Content_Length="100000"))
         await until(lambda: there.closed)
@@ -401,7 +407,9 @@ class TestLimits:
         http.shut()
         assert there.aborted
 
-    async def test_nothing_is_left_of_one(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_nothing_is_left_of_a_request_whose_connection_is_gone(
+        self, hub: Hub, wire: Connect, http: HttpServer
+    ) -> None:
         left: list[int] = []
 
         class Origin(ClientSource):
@@ -415,7 +423,7 @@ class TestLimits:
         assert left == [1]
         assert not http._open  # private: what is kept of one that is gone shows nowhere else
 
-    async def test_its_name_is_not_waited_for(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_the_time_for_a_name_does_not_end_a_request(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         hub.limits = Limits(name=0.02)
         there = asked(wire, http, get()[:-2])
         first = wire(http=http)

@@ -29,7 +29,7 @@ class Pinging:
         self.failed = True
 
 
-async def test_each_looks_when_it_wants_to_and_never_before(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_connection_looks_when_it_wants_to_and_never_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STEP_SECONDS", 0.01)
     ping_timer, often, seldom = PingTimer(), Pinging(0.01), Pinging(3600.0)
     start = asyncio.get_running_loop().time()
@@ -43,7 +43,9 @@ async def test_each_looks_when_it_wants_to_and_never_before(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("broken", [1, 2, 3])
-async def test_one_that_fails_takes_nothing_from_the_others(broken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_fails_takes_nothing_from_the_others(
+    broken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "STEP_SECONDS", 0.01)
     timer, ones = PingTimer(), [Pinging(0.01) for _ in range(4)]
     for one in ones[:broken]:
@@ -55,7 +57,9 @@ async def test_one_that_fails_takes_nothing_from_the_others(broken: int, monkeyp
     timer.close()
 
 
-async def test_who_is_gone_is_forgotten_and_with_the_last_the_timer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_is_gone_is_forgotten_and_with_the_last_one_the_timer_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "STEP_SECONDS", 0.01)
     ping_timer, one = PingTimer(), Pinging(0.02)
     ping_timer.add(one, 0.0)

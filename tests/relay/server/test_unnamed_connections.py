@@ -50,7 +50,7 @@ class TestALineBeforeAName:
         assert seen == ["x" * TOKEN_CHARACTERS]
 
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_a_line_before_a_name_holds_no_more_than_that_and_another_may_follow(
+    async def test_a_line_before_a_name_holds_a_bounded_number_of_bytes_and_another_may_follow(
         self, wire: Connect, dialect: str
     ) -> None:
         client = connected(wire, dialect)
@@ -65,13 +65,13 @@ class TestALineBeforeAName:
         client.send(hello(dialect, "ann") if dialect == "classic" else b"\n" + hello(dialect, "ann"))
         await until(lambda: welcomed(client))
 
-    async def test_the_first_line_behind_it_may_be_as_long_as_any(self, wire: Connect) -> None:
+    async def test_the_first_line_behind_a_name_may_be_as_long_as_any(self, wire: Connect) -> None:
         """It was sent before the node knew of the name."""
         client, other = wire(), await text(wire, b"ben")
         client.send(b"ann\nTo:ben\n" + b"x" * 60_000 + b"\n")
         await until(lambda: b"x" * 60_000 in other.sent)
 
-    async def test_once_the_name_is_lost_it_is_short_again(self, hub: Hub, wire: Connect) -> None:
+    async def test_a_line_is_short_again_once_the_name_is_lost(self, hub: Hub, wire: Connect) -> None:
         client = await program(wire, b"ann")
         client.send(b'{"type":"msg","id":1,"text":"' + b"x" * 60_000)
         await until(lambda: client.connection.half > 60_000)
@@ -87,7 +87,7 @@ class TestALineBeforeAName:
 
 class TestWhatWaitsBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_what_waits_before_a_name_is_one_read_or_one_line(
+    async def test_no_more_than_one_read_or_one_line_waits_before_a_name(
         self, hub: Hub, wire: Connect, dialect: str
     ) -> None:
         hub.lines_held = True
@@ -99,7 +99,7 @@ class TestWhatWaitsBeforeAName:
         hub.lines_held = False
 
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_of_answers_is_a_few_that_the_client_does_not_read(self, wire: Connect, dialect: str) -> None:
+    async def test_unread_answers_before_a_name_are_few(self, wire: Connect, dialect: str) -> None:
         client = connected(wire, dialect)
         client.full = True
         for _ in range(300):
@@ -114,7 +114,7 @@ class TestWhatWaitsBeforeAName:
 
 
 class TestHalfALineOfOneWithAName:
-    async def test_counts_in_the_budget(self, hub: Hub, wire: Connect) -> None:
+    async def test_half_a_line_counts_in_the_budget(self, hub: Hub, wire: Connect) -> None:
         client = await text(wire, b"ann")
         assert client.connection.held_bytes == 0
         client.send(b"x" * 60_000)
@@ -122,7 +122,7 @@ class TestHalfALineOfOneWithAName:
         client.send(b"\n")
         await until(lambda: client.connection.held_bytes == 0)
 
-    async def test_beyond_its_share_is_read_on_when_it_is_its_turn(self, hub: Hub, wire: Connect) -> None:
+    async def test_half_a_line_beyond_its_share_is_read_on_when_it_is_its_turn(self, hub: Hub, wire: Connect) -> None:
         hub.memory_budget.share_out([hub.memory_budget.room])
         hub.memory_budget.allowance = 20_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
@@ -139,7 +139,7 @@ class TestHalfALineOfOneWithAName:
         hub.give_partial_line_turns()
         await until(lambda: not ben.unsent)
 
-    async def test_goes_on_when_there_is_memory_again(self, hub: Hub, wire: Connect) -> None:
+    async def test_half_a_line_goes_on_when_there_is_memory_again(self, hub: Hub, wire: Connect) -> None:
         hub.memory_budget.share_out([hub.memory_budget.room])
         hub.memory_budget.allowance = 1_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
@@ -151,7 +151,7 @@ class TestHalfALineOfOneWithAName:
         hub.give_partial_line_turns()
         await until(lambda: not ann.unsent and not ben.unsent)
 
-    async def test_waits_no_more_once_it_is_gone(self, hub: Hub, wire: Connect) -> None:
+    async def test_half_a_line_waits_no_more_once_its_client_is_gone(self, hub: Hub, wire: Connect) -> None:
         hub.memory_budget.share_out([hub.memory_budget.room])
         hub.memory_budget.allowance = 1_000
         ann = await text(wire, b"ann")
@@ -178,7 +178,9 @@ class TestTheTimeToSendAName:
         return answer
 
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_ends_when_it_was_sent(self, wire: Connect, dialect: str, slow: Callable[[bool], None]) -> None:
+    async def test_the_time_to_send_a_name_ends_when_the_name_was_sent(
+        self, wire: Connect, dialect: str, slow: Callable[[bool], None]
+    ) -> None:
         client = connected(wire, dialect)
         client.send(hello(dialect, "ann"))
         await asyncio.sleep(0.1)  # five times as long as the limit
@@ -187,7 +189,7 @@ class TestTheTimeToSendAName:
         await until(lambda: welcomed(client))
 
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_begins_anew_when_it_can_not_be_had(
+    async def test_the_time_to_send_a_name_begins_anew_when_the_name_can_not_be_had(
         self, hub: Hub, wire: Connect, dialect: str, slow: Callable[[bool], None]
     ) -> None:
         client = connected(wire, dialect)
@@ -198,7 +200,9 @@ class TestTheTimeToSendAName:
         await until(lambda: client.aborted)
         assert hub.counts.limits[Limit.NAME_TIME] == 1
 
-    async def test_does_not_count_while_a_name_waits_for_its_turn(self, hub: Hub, wire: Connect) -> None:
+    async def test_the_time_to_send_a_name_does_not_count_while_a_name_waits_for_its_turn(
+        self, hub: Hub, wire: Connect
+    ) -> None:
         hub.limits = replace(hub.limits, name=0.02)
         hub.lines_held = True
         ann, bad = wire(b"ann\n"), wire(b"not a name\nneither this\n")

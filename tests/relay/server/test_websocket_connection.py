@@ -63,7 +63,7 @@ class TestTalking:
         await until(lambda: len(ann.seen) == 5)
         assert [one["text"] for one in messages(ann)] == ["1", "2", "3", "4", "5"]
 
-    async def test_what_came_behind_the_handshake_is_said(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_message_that_came_behind_the_handshake_is_said(self, wire: Connect, http: HttpServer) -> None:
         """Clients may not, but a proxy may put both into one packet."""
         there = wire(http=http)
         there.send(handshake() + frame(json.dumps(HELLO).encode()))
@@ -94,7 +94,7 @@ class TestTalking:
         there.send(frame(json.dumps(HELLO, indent=2).encode()))
         await there.told("welcome")
 
-    async def test_logs_and_metrics_tell_it_from_json(self, wire: Connect, http: HttpServer) -> None:
+    async def test_logs_and_metrics_tell_a_websocket_from_json(self, wire: Connect, http: HttpServer) -> None:
         ann = await user(wire, http, "ann")
         assert ann.wire.connection.dialect == "websocket"
 
@@ -108,7 +108,7 @@ class TestSizes:
         await until(lambda: ann.closes == [1009])
         assert hub.counts.limits[Limit.LINE] == 1
 
-    async def test_before_a_name_it_is_short(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_message_before_a_name_is_short(self, wire: Connect, http: HttpServer) -> None:
         there = await browser(wire, http)
         there.send(frame(b" " * (NAMELESS_BYTES + 1)))
         await until(lambda: there.closes == [1009])
@@ -127,13 +127,15 @@ class TestControlFrames:
         await until(lambda: len(there.seen) == 2)
         assert there.frames() == [(PONG, b""), (PONG, b"x" * 125)]
 
-    async def test_one_between_fragments_comes_before_their_answer(self, wire: Connect, http: HttpServer) -> None:
+    async def test_the_pong_to_a_ping_between_fragments_comes_before_their_answer(
+        self, wire: Connect, http: HttpServer
+    ) -> None:
         ann, hello = await user(wire, http, "ann"), b'{"type":"ping"}'
         ann.send(frame(hello[:5], fin=False) + frame(b"?", PING) + frame(hello[5:], CONTINUATION))
         await until(lambda: len(ann.seen) == 2)
         assert [one.payload for one in ann.frames()] == [b"?", b'{"type":"pong"}']
 
-    async def test_who_pings_and_does_not_read_is_not_read(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_client_that_pings_and_does_not_read_is_not_read(self, wire: Connect, http: HttpServer) -> None:
         ann = await user(wire, http, "ann")
         ann.wire.full = True
         ann.send(frame(b"x", PING))
@@ -144,7 +146,9 @@ class TestControlFrames:
         await until(lambda: not ann.wire.reading)
         assert ann.wire.connection.write_buffer.size < 2 * REPLY_BYTES
 
-    async def test_one_behind_messages_that_wait_is_answered(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_a_ping_behind_messages_that_wait_is_answered(
+        self, hub: Hub, wire: Connect, http: HttpServer
+    ) -> None:
         """A library takes a connection without a pong for dead, and this one only waits for its partner."""
         ann, ben = await self.held_up(hub, wire, http)
         ann.send(frame(b"alive?", PING))
@@ -152,7 +156,7 @@ class TestControlFrames:
         ben.send(b'{"type":"ack","id":8}\n')
         await until(lambda: ben.sent.count(b'"text"') == 10)
 
-    async def test_one_behind_more_than_is_read_ahead_waits_with_them(
+    async def test_a_ping_behind_more_messages_than_are_read_ahead_waits_with_them(
         self, hub: Hub, wire: Connect, http: HttpServer
     ) -> None:
         ann, ben = await self.held_up(hub, wire, http)
@@ -198,7 +202,7 @@ class TestControlFrames:
             ann.send(part)
         assert hub.counts.limits[Limit.RATE] == 1
 
-    async def test_the_node_pings_who_heard_nothing_for_a_while(
+    async def test_the_node_pings_a_client_that_heard_nothing_for_a_while(
         self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "PING_SECONDS", 0.01)
@@ -206,7 +210,7 @@ class TestControlFrames:
         there = await browser(wire, http_server(hub))
         await until(lambda: [one.opcode for one in there.seen][:3] == [PING] * 3)
 
-    async def test_it_does_so_when_the_silence_is_long_enough(self, wire: Connect, http: HttpServer) -> None:
+    async def test_the_node_pings_when_the_silence_is_long_enough(self, wire: Connect, http: HttpServer) -> None:
         connection = web(await user(wire, http, "ann"))
         wrote_at = connection._out.wrote_at  # private: when that was shows only in when it pings
         assert connection.ping_if_due(wrote_at + module.PING_SECONDS - 0.1) == wrote_at + module.PING_SECONDS
@@ -215,7 +219,7 @@ class TestControlFrames:
         assert connection.ping_if_due(now) == now + module.PING_SECONDS
         assert connection.write_buffer.size
 
-    async def test_who_does_not_read_is_not_pinged(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_client_that_does_not_read_is_not_pinged(self, wire: Connect, http: HttpServer) -> None:
         ann = await user(wire, http, "ann")
         ann.wire.full = True
         ann.say(type="ping")
@@ -225,7 +229,7 @@ class TestControlFrames:
         connection.ping_if_due(connection._out.wrote_at + module.PING_SECONDS)
         assert not connection.write_buffer.size
 
-    async def test_a_defect_while_it_pings_ends_this_connection_only(
+    async def test_a_defect_in_a_ping_ends_its_connection_only(
         self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "PING_SECONDS", 0.01)
@@ -261,7 +265,7 @@ class TestTheNodeCloses:
         assert json.loads(ann.frames()[0].payload) == {"type": "bye"}
         assert "ann" not in hub.sessions
 
-    async def test_when_another_has_the_session(self, wire: Connect, http: HttpServer) -> None:
+    async def test_the_node_closes_when_another_has_the_session(self, wire: Connect, http: HttpServer) -> None:
         there = await browser(wire, http)
         there.say(**HELLO)
         token = (await there.told("welcome"))["token"]
@@ -269,13 +273,15 @@ class TestTheNodeCloses:
         await until(lambda: b'"welcome"' in again.sent)
         await self.closed(there, 4000)
 
-    async def test_when_an_operator_says_so(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_the_node_closes_when_an_operator_says_so(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         ann = await user(wire, http, "ann")
         hub.open_tick()
         kick(hub.sessions["ann"])
         await self.closed(ann, 4001)
 
-    async def test_when_the_name_is_lost_while_it_quits(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_the_node_closes_when_the_name_is_lost_while_the_client_quits(
+        self, hub: Hub, wire: Connect, http: HttpServer
+    ) -> None:
         ann, ben = await user(wire, http, "ann"), await program(wire, b"ben", b"true")
         ann.say(type="to", name="ben")
         await ann.told("paired")
@@ -296,7 +302,7 @@ class TestTheNodeCloses:
         ann.say(type="quit")
         await self.closed(ann, 1000)
 
-    async def test_a_name_that_was_lost_before_is_not_why_it_ends_later(
+    async def test_a_name_that_was_lost_before_is_not_why_a_connection_ends_later(
         self, hub: Hub, wire: Connect, http: HttpServer
     ) -> None:
         ann = await user(wire, http, "ann")
@@ -306,7 +312,7 @@ class TestTheNodeCloses:
         hub.dismiss()
         await self.closed(ann, 1001)
 
-    async def test_when_no_name_comes_in_time(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_the_node_closes_when_no_name_comes_in_time(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         hub.limits = Limits(name=0.02)
         there = await browser(wire, http)
         await self.closed(there, 1008)
@@ -314,7 +320,9 @@ class TestTheNodeCloses:
         assert hub.counts.limits[Limit.NAME_TIME] == 1
 
     @pytest.mark.parametrize("named", [False, True])
-    async def test_when_it_goes_away(self, named: bool, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_the_node_closes_when_it_goes_away(
+        self, named: bool, hub: Hub, wire: Connect, http: HttpServer
+    ) -> None:
         there = await user(wire, http, "ann") if named else await browser(wire, http)
         hub.dismiss()
         await self.closed(there, 1001)
@@ -341,14 +349,14 @@ class TestTheNodeCloses:
         await until(lambda: ann.closes == [1000])
         await until(lambda: ann.wire.aborted)
 
-    async def test_one_whose_stream_ends_is_not_waited_for(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_client_whose_stream_ends_is_not_waited_for(self, wire: Connect, http: HttpServer) -> None:
         ann = await user(wire, http, "ann")
         ann.say(type="quit")
         await until(lambda: ann.closes == [1000])
         ann.wire.end()
         await until(lambda: ann.wire.closed)
 
-    async def test_what_was_told_before_is_read_first(self, wire: Connect, http: HttpServer) -> None:
+    async def test_frames_that_were_told_before_the_close_are_read_first(self, wire: Connect, http: HttpServer) -> None:
         ann = await user(wire, http, "ann")
         ann.wire.full = True
         ann.say(type="ping")
@@ -359,7 +367,9 @@ class TestTheNodeCloses:
         await self.closed(ann, 1000)
         assert [one.payload for one in ann.frames()][:2] == [b'{"type":"pong"}', b'{"type":"bye"}']
 
-    async def test_one_that_was_not_read_is_read_for_its_close_frame(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_client_that_was_not_read_is_read_for_its_close_frame(
+        self, wire: Connect, http: HttpServer
+    ) -> None:
         ann, ben = await user(wire, http, "ann"), await program(wire, b"ben", b"true")
         ann.say(type="to", name="ben")
         await ann.told("paired")
@@ -372,7 +382,7 @@ class TestTheNodeCloses:
 
 
 class TestTheClientCloses:
-    async def test_it_is_answered_with_its_code_and_may_come_back(
+    async def test_a_client_that_closes_is_answered_with_its_code_and_may_come_back(
         self, hub: Hub, wire: Connect, http: HttpServer
     ) -> None:
         there = await browser(wire, http)
@@ -386,7 +396,7 @@ class TestTheClientCloses:
         again.say(**HELLO, token=token)
         assert (await again.told("welcome"))["resumed"] is True
 
-    async def test_what_it_said_before_is_handled(self, wire: Connect, http: HttpServer) -> None:
+    async def test_messages_before_a_close_are_handled(self, wire: Connect, http: HttpServer) -> None:
         ann, ben = await user(wire, http, "ann"), await program(wire, b"ben")
         ann.say(type="to", name="ben")
         await ann.told("paired")
@@ -394,7 +404,7 @@ class TestTheClientCloses:
         await until(lambda: b"last words" in ben.sent)
         await until(lambda: b'"away"' in ben.sent)
 
-    async def test_what_it_said_before_is_answered_first_however_it_is_cut(
+    async def test_messages_before_a_close_are_answered_first_however_the_bytes_are_cut(
         self, wire: Connect, http: HttpServer
     ) -> None:
         said = (HELLO, {"type": "who", "name": "zoe"}, {"type": "quit"})
@@ -408,7 +418,7 @@ class TestTheClientCloses:
             told = [json.loads(one.payload)["type"] for one in there.frames()[:-1]]
             assert told == ["welcome", "presence", "bye"]
 
-    async def test_what_it_said_while_it_waited_is_handled_later(
+    async def test_messages_that_still_wait_at_a_close_are_handled_later(
         self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "ANSWER_SECONDS", 0.02)
@@ -425,7 +435,7 @@ class TestTheClientCloses:
         await until(lambda: ben.sent.count(b'"text"') == 10)
         await until(lambda: b'"away"' in ben.sent)
 
-    async def test_after_quit_its_name_is_free(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_the_name_is_free_after_a_quit_and_a_close(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         ann = await user(wire, http, "ann")
         ann.send(frame(b'{"type":"quit"}') + close(1000))
         await until(lambda: ann.wire.closed)
@@ -449,7 +459,7 @@ class TestTheClientCloses:
         if how == "eof":
             await until(lambda: ann.wire.closed)
 
-    async def test_one_that_does_not_read_the_answer_is_cut_off(
+    async def test_a_client_that_does_not_read_the_answer_to_its_close_is_cut_off(
         self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "CLOSE_SECONDS", 0.02)
@@ -470,7 +480,7 @@ class TestABrokenProtocol:
             (frame(b"\xff"), 1007),
         ],
     )
-    async def test_it_is_a_lost_connection_with_the_reason(
+    async def test_a_broken_protocol_is_a_lost_connection_with_the_reason(
         self, data: bytes, code: int, hub: Hub, wire: Connect, http: HttpServer
     ) -> None:
         ann = await user(wire, http, "ann")

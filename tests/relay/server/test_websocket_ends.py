@@ -164,7 +164,7 @@ def test_every_row_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("how", "number"), CASES)
-async def test_it_ends_as_the_table_says(
+async def test_a_connection_ends_as_the_table_says(
     how: str, number: int, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (row,) = [row for text, row in rows().items() if text.startswith(how)]

@@ -75,13 +75,13 @@ def ack(id: int) -> bytes:
     return b'{"type":"ack","id":%d}\n' % id
 
 
-async def test_one_that_is_waited_for_is_told_at_once(scene: Scene) -> None:
+async def test_an_acknowledgement_that_is_waited_for_is_told_at_once(scene: Scene) -> None:
     await scene.happens(scene.ann, say(1))
     await scene.happens(scene.ben, ack(1))
     assert scene.hears(scene.ann) == [("ack", 1)]
 
 
-async def test_one_of_many_is_told_by_the_next(scene: Scene) -> None:
+async def test_an_acknowledgement_among_many_is_told_by_the_next(scene: Scene) -> None:
     await scene.happens(scene.ann, say(1) + say(2) + say(3))
     await scene.happens(scene.ben, ack(1))
     await scene.happens(scene.ben, ack(2))
@@ -113,7 +113,7 @@ async def test_a_held_acknowledgement_goes_before_the_fate_of_the_others(scene: 
     assert scene.hears(scene.ann) == [("ack", 1), ("unconfirmed", 2), ("left", None)]
 
 
-async def test_one_that_was_repeated_takes_none_back(scene: Scene) -> None:
+async def test_a_repeated_acknowledgement_takes_none_back(scene: Scene) -> None:
     """The client resends 1, whose acknowledgement it may have missed, while that of 2 is delayed."""
     await scene.happens(scene.ann, say(1) + say(2) + say(3))
     await scene.happens(scene.ben, ack(2))
@@ -130,7 +130,7 @@ async def test_a_held_acknowledgement_is_told_before_the_connection_closes(scene
     assert scene.hears(scene.ann) == [("ack", 1)]
 
 
-async def test_one_of_another_chat_is_told_by_itself(scene: Scene) -> None:
+async def test_an_acknowledgement_of_another_chat_is_told_by_itself(scene: Scene) -> None:
     """The client asks for the outcome of an id of an earlier chat, while acknowledgements of this one are delayed."""
     await scene.happens(scene.ann, say(1))
     await scene.happens(scene.ben, ack(1) + b'{"type":"leave"}\n')
@@ -142,7 +142,9 @@ async def test_one_of_another_chat_is_told_by_itself(scene: Scene) -> None:
     assert scene.hears(scene.ann) == [("ack", 2), ("ack", 1)]
 
 
-async def test_who_came_back_is_told_once_too(no_longer_than_a_turn: None, wire: Connect) -> None:
+async def test_a_client_that_came_back_is_told_of_several_acknowledgements_once(
+    no_longer_than_a_turn: None, wire: Connect
+) -> None:
     """Its new connection knows the chat of the session that it goes on with."""
     ann = wire(b'{"type":"hello","name":"ann"}\n')
     token = await token_of(ann)

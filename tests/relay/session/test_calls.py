@@ -18,20 +18,22 @@ def places(request: pytest.FixtureRequest, world: World) -> Iterator[tuple[Place
 
 
 class TestCalling:
-    def test_both_are_told_once_and_of_the_same_chat(self, places: tuple[Place, Place]) -> None:
+    def test_both_users_of_a_call_are_told_once_and_of_the_same_chat(self, places: tuple[Place, Place]) -> None:
         ann, ben = enter(places[0], "Ann", acks=True), enter(places[1], "Ben", program=False)
         chat = pair(ann, ben)
         assert [user.session.chat.id for user in (ann, ben) if user.session.chat] == [chat, chat]
         assert ann.session.presence is ben.session.presence is Presence.BUSY
 
-    def test_each_is_told_who_acknowledges_on_the_other_side(self, world: World, places: tuple[Place, Place]) -> None:
+    def test_each_user_is_told_who_acknowledges_on_the_other_side(
+        self, world: World, places: tuple[Place, Place]
+    ) -> None:
         ann, ben = enter(places[0], "Ann", acks=True), enter(places[1], "Ben", program=False)
         ann.says(Call("ben"))
         world.settle()
         assert [(e.name, e.acks, e.caller) for e in ann.hears() if isinstance(e, Paired)] == [("Ben", "node", True)]
         assert [(e.name, e.acks, e.caller) for e in ben.hears() if isinstance(e, Paired)] == [("Ann", "client", False)]
 
-    def test_what_follows_the_call_waits_for_its_outcome(self, world: World, places: tuple[Place, Place]) -> None:
+    def test_lines_behind_a_call_wait_for_its_outcome(self, world: World, places: tuple[Place, Place]) -> None:
         ann, ben = enter(places[0], "ann", program=False), enter(places[1], "ben")
         ann.says(Call("ben"), Say("hi"), Quit())
         world.settle()
@@ -138,7 +140,7 @@ class TestMutualCalls:
             assert not [event for event in user.told if isinstance(event, Refused | Left)]
             assert not user.session.blocked
 
-    def test_each_is_told_once_where_both_calls_cross(self, world: World) -> None:
+    def test_each_caller_is_told_once_where_both_calls_cross(self, world: World) -> None:
         ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben")
         ann.says(Call("ben"))
         ben.says(Call("ann"))

@@ -53,7 +53,7 @@ class TestFates:
         outcomes.record(2, 2, "c1", None)
         assert (outcomes.of(1), outcomes.of(2)) == (("c1", Reason.LOST), ("c1", None))
 
-    def test_what_is_too_old_to_be_remembered_counts_as_lost(self) -> None:
+    def test_an_id_too_old_to_be_remembered_counts_as_lost(self) -> None:
         outcomes = Outcomes()
         for id in range(1, OUTCOMES_KEPT + 2):
             outcomes.record(id, id, "c1", Reason.LEFT)
@@ -86,7 +86,7 @@ class TestSaying:
         chat.say(1, "a", 3, NOON, generation=1)
         assert chat.say(4, "b", 3, NOON, generation=1) == Text("ben", "c1", 3, 4, 1, NOON, ["b"])
 
-    def test_the_first_message_has_none_before_it_whatever_its_id(self, chat: Chat) -> None:
+    def test_the_first_message_names_no_id_before_it_whatever_its_own(self, chat: Chat) -> None:
         mail = chat.say(17, "a", 3, NOON, generation=1)
         assert mail is not None
         assert mail.prev == 0
@@ -101,7 +101,7 @@ class TestSaying:
         assert [(mail.id, mail.prev, len(mail.texts)) for mail in chat.go_on(3)] == [(4, 3, 2)]
         assert not chat.paused
 
-    def test_what_waits_is_not_overtaken(self, chat: Chat) -> None:
+    def test_a_message_that_waits_is_not_overtaken(self, chat: Chat) -> None:
         chat.say(1, "x" * FLIGHT_BYTES, 3, NOON, generation=1)
         assert chat.say(2, "y" * FLIGHT_BYTES, 3, NOON, generation=2) is None
         chat.unacked.pop_upto(1)
@@ -110,10 +110,10 @@ class TestSaying:
         chat.unacked.pop_upto(2)
         assert [(mail.id, mail.texts) for mail in chat.go_on(3)] == [(3, ["z"])]
 
-    def test_one_message_alone_always_leaves(self, chat: Chat) -> None:
+    def test_a_message_alone_always_leaves(self, chat: Chat) -> None:
         assert chat.say(1, "x" * 10 * FLIGHT_BYTES, 3, NOON, generation=1) is not None
 
-    def test_what_is_said_stays_in_the_window(self, chat: Chat) -> None:
+    def test_messages_that_were_said_stay_in_the_window(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, generation=1)
         chat.say(2, "b", 3, NOON, generation=1)
         assert list(chat.unacked) == [(1, "a"), (2, "b")]
@@ -168,7 +168,7 @@ class TestSayingAgain:
         chat.unacked.pop_upto(1)
         assert chat.retransmit(9) == [Text("ben", "c1", 9, 2, 0, NOON, ["t2", "t3"])]
 
-    def test_a_jump_splits_it_and_is_bridged(self, chat: Chat) -> None:
+    def test_a_jump_of_the_id_splits_a_repetition_and_is_bridged(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, generation=1)
         chat.say(4, "b", 3, NOON, generation=1)
         assert [(mail.id, mail.prev) for mail in chat.retransmit(3)] == [(1, 0), (4, 1)]
@@ -186,7 +186,7 @@ class TestTaking:
         assert chat.receive(text(1, "a", "b")) == ["a", "b"]
         assert chat.receive(text(3, "c")) == ["c"]
 
-    def test_what_came_before_is_not_taken_twice(self, chat: Chat) -> None:
+    def test_a_message_that_came_before_is_not_taken_twice(self, chat: Chat) -> None:
         chat.receive(text(1, "a", "b"))
         assert chat.receive(text(1, "a", "b")) == []
         assert chat.receive(text(1, "a", "b", "c", prev=0)) == ["c"]
@@ -232,7 +232,7 @@ class TestConfirming:
         chat.receive(text(1, "a", "b"))
         assert chat.confirm(99) == Ack("ben", "c1", 2)
 
-    def test_what_a_lost_client_has_not_acknowledged_comes_again(self, chat: Chat) -> None:
+    def test_a_message_that_a_lost_client_has_not_acknowledged_comes_again(self, chat: Chat) -> None:
         chat.receive(text(1, "a", "b"))
         chat.confirm(1)
         chat.forget_untold()

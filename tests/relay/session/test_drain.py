@@ -60,7 +60,7 @@ class TestDraining:
         ann.says(EndOfStream())
         assert drain.poll()
 
-    def test_one_that_was_just_asking_for_a_name_is_told_when_it_has_it(
+    def test_a_program_that_was_just_asking_for_a_name_is_told_when_it_has_it(
         self, world: World, drain: Drain, going: Place
     ) -> None:
         late = going.user()
@@ -90,7 +90,9 @@ class TestDraining:
         assert "tim" not in world.records
         assert drain.poll()
 
-    def test_what_a_person_said_has_its_outcome_first(self, world: World, drain: Drain, tim: User, ben: User) -> None:
+    def test_a_message_of_a_person_has_its_outcome_first(
+        self, world: World, drain: Drain, tim: User, ben: User
+    ) -> None:
         pair(tim, ben)
         tim.says(Say("a"))
         assert not drain.poll()

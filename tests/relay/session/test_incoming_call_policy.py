@@ -207,7 +207,7 @@ def test_a_call_taken_too_late_is_missed(world: World) -> None:
     pair(enter(world.place("n1"), "cas"), ann)  # both are free again
 
 
-def test_who_does_not_ask_is_paired_at_once_and_a_resume_may_change_that(world: World) -> None:
+def test_a_callee_that_does_not_ask_is_paired_at_once_and_a_resume_may_change_that(world: World) -> None:
     ben = asking(world, "ben")
     ben.says(EndOfStream())
     again = world.place("n3").user()

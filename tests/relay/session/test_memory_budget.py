@@ -14,7 +14,7 @@ def test_windows_have_their_own_bounds_only_while_there_is_plenty() -> None:
     assert not memory_budget.short
 
 
-def test_beyond_half_of_it_what_is_left_is_shared_among_those_who_hold_something() -> None:
+def test_beyond_half_of_the_budget_the_rest_is_shared_among_those_who_hold_something() -> None:
     memory_budget = MemoryBudget(MEMORY)
     memory_budget.share_out([150, 101, 0, 0])
     assert memory_budget.allowance == (MEMORY // 2 - FEW_WORDS - 251) // 2 == FEW_WORDS // 2
@@ -28,7 +28,7 @@ def test_the_last_quarter_is_for_those_who_hold_less_than_their_share_of_it() ->
         assert memory_budget.allowance == FEW_WORDS // 2
 
 
-def test_those_who_flood_leave_room_for_the_few_words_of_others() -> None:
+def test_floods_leave_room_for_the_few_words_of_others() -> None:
     memory_budget, held = MemoryBudget(MEMORY), [0] * 10
     for growing in (2, 10):  # first two clients flood, then all of them
         for _ in range(100):

@@ -36,7 +36,7 @@ async def heard(nodes: tuple[int, int]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("nodes", [(0, 0), (0, 1)], ids=["one node", "two nodes"])
-def test_what_is_said_in_one_read_arrives_in_its_order(nodes: tuple[int, int]) -> None:
+def test_lines_said_in_one_read_reach_the_partner_in_their_order(nodes: tuple[int, int]) -> None:
     assert anyio.run(heard, nodes) == [
         ("paired", ""),
         ("msg", "one"),

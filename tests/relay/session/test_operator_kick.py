@@ -31,7 +31,7 @@ def test_the_session_of_a_person_is_over_at_once() -> None:
     assert (tim.hears(), tim.closed, "tim" in world.records) == ([KICKED], True, False)
 
 
-def test_one_who_is_away_may_not_come_back() -> None:
+def test_a_kicked_user_who_is_away_may_not_come_back() -> None:
     world = World()
     ann = enter(world.place("n1"), "Ann")
     ann.says(EndOfStream())

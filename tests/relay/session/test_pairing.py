@@ -313,7 +313,7 @@ def test_a_call_in_a_crowd_takes_the_time_that_its_turn_takes(step: str) -> None
 
 @pytest.mark.parametrize("ends", ["replaced", "name_lost", "superseded"])
 @pytest.mark.parametrize("available", [True, False])
-def test_what_is_heard_of_a_step_after_the_end_means_nothing(
+def test_the_outcome_of_a_step_means_nothing_after_the_end_of_the_session(
     world: World, ann: User, ben: User, ends: str, available: bool
 ) -> None:
     """The record of a callee is being written while its session ends."""

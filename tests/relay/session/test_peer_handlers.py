@@ -87,20 +87,20 @@ def desk() -> Desk:
 
 
 class TestText:
-    def test_it_is_told_with_who_when_and_which_chat(self, desk: Desk) -> None:
+    def test_a_text_is_told_with_its_sender_time_and_chat(self, desk: Desk) -> None:
         assert desk.gets(desk.text(1, "a", "b")) == [
             Messages(1, "Ben", desk.chat, ["a", "b"], NOON),
         ]
 
-    def test_what_comes_twice_is_told_once(self, desk: Desk) -> None:
+    def test_a_text_that_comes_twice_is_told_once(self, desk: Desk) -> None:
         desk.gets(desk.text(1, "a"))
         told = desk.gets(desk.text(1, "a"), desk.text(1, "a", "b", prev=0))
         assert [(event.id, event.texts) for event in told if isinstance(event, Messages)] == [(2, ["b"])]
 
-    def test_that_of_another_chat_is_told_to_nobody(self, desk: Desk) -> None:
+    def test_a_text_of_another_chat_is_told_to_nobody(self, desk: Desk) -> None:
         assert desk.gets(desk.text(1, "secret", chat="old")) == []
 
-    def test_that_of_a_stale_owner_is_told_to_nobody(self, desk: Desk) -> None:
+    def test_a_text_of_a_stale_owner_is_told_to_nobody(self, desk: Desk) -> None:
         assert desk.gets(desk.text(1, "forged", fencing_token=desk.ben.fencing_token - 1)) == []
 
     def test_a_gap_asks_for_what_is_missing(self, desk: Desk) -> None:
@@ -116,7 +116,7 @@ class TestText:
         told = desk.gets(desk.text(2, "b", "c", prev=0))
         assert [text for event in told if isinstance(event, Messages) for text in event.texts] == ["b", "c"]
 
-    def test_someone_away_gets_it_when_back(self, desk: Desk) -> None:
+    def test_a_text_for_someone_away_counts_as_not_received(self, desk: Desk) -> None:
         desk.ann.says(EndOfStream())
         desk.posted()
         assert desk.gets(desk.text(1, "a")) == []
@@ -126,17 +126,17 @@ class TestText:
 
 
 class TestAcknowledgements:
-    def test_they_are_passed_on(self, desk: Desk) -> None:
+    def test_acknowledgements_are_passed_on(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1))
         assert desk.gets(Ack("ann", desk.chat, 1)) == [Acked(1, desk.chat, NOON)]
 
-    def test_those_of_another_chat_mean_nothing(self, desk: Desk) -> None:
+    def test_acknowledgements_of_another_chat_mean_nothing(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1))
         assert desk.gets(Ack("ann", "old", 1)) == []
 
 
 class TestTheEnd:
-    def test_what_the_partner_had_is_acknowledged_and_the_rest_reported(self, desk: Desk) -> None:
+    def test_messages_that_the_partner_had_are_acknowledged_and_the_rest_reported(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1), Say("b", 2))
         assert desk.gets(ChatEnded("ann", desk.chat, Reason.LOST, 1)) == [
             Acked(1, desk.chat, NOON),
@@ -144,37 +144,37 @@ class TestTheEnd:
             Left("Ben", Reason.LOST, desk.chat),
         ]
 
-    def test_that_of_another_chat_ends_nothing(self, desk: Desk) -> None:
+    def test_the_end_of_another_chat_ends_nothing(self, desk: Desk) -> None:
         assert desk.gets(ChatEnded("ann", "old", Reason.QUIT, 0)) == []
         assert desk.session.chat is not None
 
-    def test_it_is_heard_once(self, desk: Desk) -> None:
+    def test_the_end_of_a_chat_is_told_once(self, desk: Desk) -> None:
         gone = ChatEnded("ann", desk.chat, Reason.QUIT, 0)
         assert desk.gets(gone, gone) == [Left("Ben", Reason.QUIT, desk.chat)]
 
-    def test_last_words_of_one_who_cannot_be_told_any_more_are_heard(self, desk: Desk) -> None:
+    def test_last_words_of_a_partner_who_cannot_be_told_any_more_are_heard(self, desk: Desk) -> None:
         told = desk.gets(
             HalfClosed("ann", desk.chat, 0), desk.text(1, "bye"), ChatEnded("ann", desk.chat, Reason.QUIT, 0)
         )
         assert told == [Messages(1, "Ben", desk.chat, ["bye"], NOON), Left("Ben", Reason.QUIT, desk.chat)]
 
-    def test_that_of_another_chat_makes_nobody_deaf(self, desk: Desk) -> None:
+    def test_the_half_close_of_another_chat_makes_nobody_deaf(self, desk: Desk) -> None:
         desk.gets(HalfClosed("ann", "old", 0))
         assert desk.session.chat is not None
         assert not desk.session.chat.half_closed
 
 
 class TestAway:
-    def test_it_is_told_once(self, desk: Desk) -> None:
+    def test_the_absence_of_a_partner_is_told_once(self, desk: Desk) -> None:
         away = AwayMail("ann", desk.chat, 30.0)
         assert desk.gets(away, away) == [Away("Ben", 30.0, desk.chat)]
 
-    def test_that_of_another_chat_is_not_told(self, desk: Desk) -> None:
+    def test_an_absence_in_another_chat_is_not_told(self, desk: Desk) -> None:
         assert desk.gets(AwayMail("ann", "old", 30.0)) == []
 
 
 class TestSync:
-    def test_what_came_after_goes_again_to_where_the_partner_lives_now(self, desk: Desk) -> None:
+    def test_messages_that_a_sync_lacks_go_again_to_where_the_partner_lives_now(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1), Say("b", 2), Say("c", 3))
         desk.posted()
         desk.gets(desk.sync(1, party=desk.moved("n3")))
@@ -186,7 +186,7 @@ class TestSync:
         assert isinstance(sync, Resync)
         assert not sync.reply
 
-    def test_what_it_has_is_acknowledged(self, desk: Desk) -> None:
+    def test_messages_that_a_sync_has_are_acknowledged(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1))
         assert desk.gets(desk.sync(1)) == [Acked(1, desk.chat, NOON)]
 
@@ -194,18 +194,18 @@ class TestSync:
         desk.gets(desk.sync(0, reply=False))
         assert desk.posted() == []
 
-    def test_one_who_was_away_is_back(self, desk: Desk) -> None:
+    def test_a_partner_who_was_away_is_back_with_a_sync(self, desk: Desk) -> None:
         desk.gets(AwayMail("ann", desk.chat, 30.0))
         assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == [Back("Ben", desk.chat)]
         assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == []
 
-    def test_one_who_was_on_a_dead_node_is_back_in_time(self, desk: Desk) -> None:
+    def test_a_partner_who_was_on_a_dead_node_is_back_in_time(self, desk: Desk) -> None:
         desk.session.node_lost("n2", 0.0)
         assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == [Away("Ben", 30.0, desk.chat), Back("Ben", desk.chat)]
         desk.world.pass_time(60.0)
         assert desk.ann.hears() == []
 
-    def test_one_who_came_back_and_went_again_has_its_grace_anew(self, desk: Desk) -> None:
+    def test_a_partner_who_came_back_and_went_again_has_its_grace_anew(self, desk: Desk) -> None:
         desk.session.node_lost("n2", 0.0)
         desk.world.pass_time(20.0)
         desk.gets(desk.sync(0, party=desk.moved("n3")))
@@ -226,7 +226,7 @@ class TestSync:
         assert desk.session.chat is not None
         assert desk.session.chat.partner == new
 
-    def test_for_a_chat_that_is_over_it_is_answered_with_gone(self, desk: Desk) -> None:
+    def test_a_sync_for_a_chat_that_is_over_is_answered_with_its_end(self, desk: Desk) -> None:
         desk.gets(desk.sync(0, chat="old"))
         assert desk.posted() == [("n2", ChatEnded("ben", "old", Reason.LOST, 0, fencing_token=1))]
         assert desk.session.chat is not None
@@ -285,7 +285,7 @@ def test_a_caller_of_someone_who_forgot_the_chat_is_told(desk: Desk) -> None:
     assert desk.session.pairing.step is not None
 
 
-def test_what_a_program_has_not_acknowledged_is_not_acknowledged_by_a_sync() -> None:
+def test_a_message_that_a_program_has_not_acknowledged_is_not_acknowledged_by_a_sync() -> None:
     world = World()
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben", acks=True)
     pair(ann, ben)

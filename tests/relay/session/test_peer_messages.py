@@ -83,12 +83,12 @@ OLDER = [(mail, bytes.fromhex(old)) for mail, old in zip(EVERY_KIND, OLD, strict
 
 
 @each_row(("mail", "old"), OLDER)
-def test_what_an_older_node_wrote_is_understood(mail: Mail, old: bytes) -> None:
+def test_mail_that_an_older_node_wrote_is_understood(mail: Mail, old: bytes) -> None:
     assert decode(old) == [mail]
 
 
 @each_row("mail", EVERY_KIND, ids=lambda mail: type(mail).__name__)
-def test_what_a_newer_node_adds_at_the_end_is_left_out(mail: Mail) -> None:
+def test_a_field_that_a_newer_node_adds_at_the_end_is_left_out(mail: Mail) -> None:
     raw = bytearray(encode([mail]))
     raw[1] += 1  # one element more: 0x9n is an array of n
     assert decode(bytes(raw) + b"\xa5later") == [mail]
@@ -109,7 +109,7 @@ def test_there_is_no_kind_that_is_not_tried() -> None:
     assert {type(mail) for mail in EVERY_KIND} == set(Mail.__args__)
 
 
-def test_many_in_one_go_keep_their_order() -> None:
+def test_many_peer_messages_in_one_go_keep_their_order() -> None:
     assert decode(encode(EVERY_KIND)) == EVERY_KIND
     assert decode(encode([])) == []
 
@@ -173,7 +173,7 @@ def test_damaged_mail_is_bad_mail_or_mail(mail: Mail, data: st.DataObject) -> No
         *("a grace that is no number", "a grace without end", "a grace below nothing"),
     ],
 )
-def test_what_is_not_mail_is_refused(body: bytes) -> None:
+def test_bytes_that_are_no_mail_are_refused(body: bytes) -> None:
     with pytest.raises(BadMail):
         decode(body)
 

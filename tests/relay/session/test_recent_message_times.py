@@ -36,7 +36,7 @@ def ben(world: World) -> User:
 
 class TestTimes:
     @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.floats(1, 100)), max_size=20))
-    def test_the_first_that_is_noted_stays(self, notes: list[tuple[int, int, float]]) -> None:
+    def test_the_first_time_that_is_noted_stays(self, notes: list[tuple[int, int, float]]) -> None:
         times, known, next = RecentMessageTimes(), dict[int, float](), 1
         for step, count, at in notes:
             first = max(1, next + step - 2)  # again, after the last one, or with a gap
@@ -51,7 +51,7 @@ class TestTimes:
         copy.learn(last, latest)
         assert [copy.of(id) for id in range(next + 1)] == [times.of(id) for id in range(next + 1)]
 
-    def test_only_the_latest_are_kept(self) -> None:
+    def test_only_the_latest_times_are_kept(self) -> None:
         times = RecentMessageTimes()
         last = TIMES_KEPT + TIMES_SPARE + 1
         for id in range(1, last + 1):
@@ -73,7 +73,7 @@ class TestTimes:
         ]
 
     @pytest.mark.parametrize(("last", "times"), [(0, [1.0, 2.0]), (1, [1.0] * 5), (-5, [1.0])])
-    def test_what_no_node_says_harms_nothing(self, last: int, times: list[float]) -> None:
+    def test_times_that_no_node_says_harm_nothing(self, last: int, times: list[float]) -> None:
         some = RecentMessageTimes()
         some.learn(last, times)
         assert some.of(0) is None
@@ -164,7 +164,7 @@ def test_a_message_has_the_same_time_when_the_sender_moves_before_anybody_was_to
     assert acks(again) == [(1, NOON), (2, NOON + 1), (3, NOON + 6)]
 
 
-def test_what_was_acknowledged_meanwhile_has_its_time_too(world: World, ann: User, ben: User) -> None:
+def test_a_message_that_was_acknowledged_meanwhile_has_its_time_too(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
     world.pass_time(1)
@@ -200,7 +200,9 @@ def test_a_partner_who_comes_back_says_what_time_it_was_told(world: World, ann: 
     assert (paired.last, paired.at) == (1, NOON)
 
 
-def test_a_partner_says_it_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User) -> None:
+def test_a_partner_says_the_time_of_its_last_message_also_to_a_sender_who_came_back_first(
+    world: World, ann: User, ben: User
+) -> None:
     """His record names only her old node, so his first peer message reaches nobody."""
     chat = pair(ann, ben)
     ann.says(Say("a", 1))

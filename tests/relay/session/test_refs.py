@@ -80,19 +80,21 @@ def refs(told: list[Event]) -> list[tuple[str, Any]]:
         (DeclineCall(ref="r"), Refused),
     ],
 )
-def test_every_answer_has_it(world: World, ann: User, ben: User, command: Any, answer: type) -> None:
+def test_every_answer_has_the_ref_of_its_request(
+    world: World, ann: User, ben: User, command: Any, answer: type
+) -> None:
     ann.says(command)
     world.settle()
     assert refs(ann.hears()) == [(answer.__name__, "r")]
 
 
-def test_the_answer_to_one_name_too_many_has_it(ann: User) -> None:
+def test_the_answer_to_one_blocked_name_too_many_has_the_ref(ann: User) -> None:
     ann.says(Block("a", 1), Block("b", 2))
     assert refs(ann.hears()) == [("Blocked", 1), ("Refused", 2)]
 
 
 @pytest.mark.parametrize("command", [Call("ben", 7), Who("ben", 7)])
-def test_the_answer_to_a_request_that_is_not_possible_or_too_fast_has_it(
+def test_the_answer_to_a_request_that_is_not_possible_or_too_fast_has_the_ref(
     world: World, ann: User, ben: User, command: Any
 ) -> None:
     world.directory.available = False
@@ -104,26 +106,26 @@ def test_the_answer_to_a_request_that_is_not_possible_or_too_fast_has_it(
     assert refs(ann.hears()) == [("Refused", 7), ("Refused", 7)]
 
 
-def test_a_call_that_nobody_answers_has_it(world: World, ann: User, ben: User) -> None:
+def test_the_refusal_of_a_call_that_nobody_answers_has_the_ref(world: World, ann: User, ben: User) -> None:
     ann.says(Call("ben", 7))
     world.pass_time(1)
     assert refs(ann.hears()) == [("Refused", 7)]
 
 
-def test_both_of_two_who_call_each_other_get_their_own(world: World, ann: User, ben: User) -> None:
+def test_two_users_who_call_each_other_get_their_own_refs(world: World, ann: User, ben: User) -> None:
     ann.says(Call("ben", "a"))
     ben.says(Call("ann", "b"))
     world.settle()
     assert (refs(ann.hears()), refs(ben.hears())) == ([("Paired", "a")], [("Paired", "b")])
 
 
-def test_the_present_partner_is_confirmed_with_it(world: World, ann: User, ben: User) -> None:
+def test_the_present_partner_is_confirmed_with_the_ref(world: World, ann: User, ben: User) -> None:
     pair(ann, ben)
     ann.says(Call("ben", 1))
     assert refs(ann.hears()) == [("Paired", 1)]
 
 
-def test_a_switch_has_it_in_both_that_it_tells(world: World, ann: User, ben: User) -> None:
+def test_a_switch_has_the_ref_in_both_of_its_answers(world: World, ann: User, ben: User) -> None:
     enter(world.place("n2"), "cas")
     old = pair(ann, ben)
     ann.says(Call("cas", 1))
@@ -137,7 +139,7 @@ def test_a_switch_has_it_in_both_that_it_tells(world: World, ann: User, ben: Use
     assert (left.chat, left.ref) == (old, None)
 
 
-def test_leaving_has_it_also_where_the_partner_was_first(world: World, ann: User, ben: User) -> None:
+def test_the_answer_to_a_leave_has_the_ref_also_where_the_partner_was_first(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
     ann.says(Leave("another", 1), Leave(chat, 2))
     assert refs(ann.hears()) == [("Refused", 1), ("Left", 2)]
@@ -150,7 +152,7 @@ def test_leaving_has_it_also_where_the_partner_was_first(world: World, ann: User
     assert refs(ann.hears())[-1] == ("Left", 3)
 
 
-def test_a_call_that_is_asked_about_has_it_on_both_sides(world: World, ann: User) -> None:
+def test_a_call_that_is_asked_about_has_its_ref_on_both_sides(world: World, ann: User) -> None:
     ben = asking(world, "ben")
     ann.says(Call("ben", "a"))
     world.settle()
@@ -175,7 +177,7 @@ def test_a_call_rings_before_it_is_answered_however_fast_that_is(world: World, a
     assert [kind for kind, _ in refs(ann.hears())] == ["Rings", "Paired"]
 
 
-def test_calling_whoever_calls_has_it_whatever_comes_of_it(world: World, ann: User) -> None:
+def test_the_answer_to_calling_back_has_the_ref_whatever_comes_of_the_call(world: World, ann: User) -> None:
     ben = asking(world, "ben")
     for lost in (False, True):
         ann.says(Call("ben"))
@@ -193,7 +195,7 @@ def test_calling_whoever_calls_has_it_whatever_comes_of_it(world: World, ann: Us
             ben.hears()
 
 
-def test_an_acceptance_that_comes_too_late_has_it(world: World, ann: User) -> None:
+def test_the_answer_to_an_acceptance_that_comes_too_late_has_the_ref(world: World, ann: User) -> None:
     ben = asking(world, "ben")
     ann.says(Call("ben"))
     world.settle()
@@ -270,7 +272,7 @@ def test_a_switch_that_waits_for_what_was_said_is_given_up(world: World, ann: Us
     assert ann.session.chat.id == chat
 
 
-def test_one_of_two_who_call_each_other_gives_up(world: World, ann: User, ben: User) -> None:
+def test_a_mutual_call_that_one_user_gives_up_pairs_nobody(world: World, ann: User, ben: User) -> None:
     """She has accepted his call, because she called him."""
     ann.says(Call("ben"))
     ben.says(Call("ann"))
@@ -316,7 +318,7 @@ def test_whoever_calls_or_is_called_is_busy_meanwhile(world: World, ann: User) -
         lambda ann, ben: ann.session.unplugged(),
     ],
 )
-def test_the_record_says_so_as_long_as_it_is_so(
+def test_the_record_says_that_a_user_is_calling_for_as_long_as_the_call_rings(
     world: World, ann: User, end: Callable[[User, User], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ben = asking(world, "ben")
@@ -337,7 +339,7 @@ def test_the_record_says_so_as_long_as_it_is_so(
     assert written == {"ann": False, "ben": False}
 
 
-def test_nobody_is_asked_about_a_call_that_is_over_before_the_record_says_so(world: World, ann: User) -> None:
+def test_nobody_is_asked_about_a_call_that_is_over_before_the_record_is_written(world: World, ann: User) -> None:
     ben = asking(world, "ben")
     ann.says(Call("ben"))
     invited(world)
@@ -369,7 +371,7 @@ def test_whoever_quits_now_waits_for_nobody(world: World, ann: User) -> None:
     world.settle()
 
 
-def test_a_call_that_rings_is_taken_back_by_it(world: World, ann: User) -> None:
+def test_a_call_that_rings_is_taken_back_by_quitting_at_once(world: World, ann: User) -> None:
     ben = asking(world, "ben")
     ann.says(Call("ben", 1))
     world.settle()

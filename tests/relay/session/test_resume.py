@@ -34,7 +34,7 @@ from tests.relay.world import CHAT, NOON, User, World, comes_back, enter, is_fou
 world, ann, ben = movers.world, movers.ann, movers.ben
 
 
-def test_one_who_comes_back_goes_on_where_it_was(world: World, ann: User, ben: User) -> None:
+def test_a_client_that_comes_back_goes_on_where_it_was(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
     ben.says(EndOfStream())
     world.settle()
@@ -74,7 +74,9 @@ def test_where_nobody_knows_how_far_the_client_numbered_the_first_id_is_right(
     assert list(again.session.chat.unacked) == [(id, "x"), (id + 1, "y")]
 
 
-def test_where_the_node_or_the_partner_knows_that_counts(world: World, ann: User, ben: User) -> None:
+def test_the_last_id_of_a_client_counts_where_the_node_or_the_partner_knows_it(
+    world: World, ann: User, ben: User
+) -> None:
     chat = pair(ann, ben)
     here = comes_back(ann, world.place("n1"), chat, sent=None)  # any node would do; it numbered nothing yet
     world.settle()
@@ -89,7 +91,7 @@ def test_where_the_node_or_the_partner_knows_that_counts(world: World, ann: User
     assert [event.expected for event in again.hears() if isinstance(event, Refused)] == [3]
 
 
-def test_a_client_that_says_it_used_none_begins_with_one(world: World, ann: User, ben: User) -> None:
+def test_a_client_that_says_it_used_no_id_begins_with_1(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
     again = comes_back(ann, world.place("n3"), chat, sent=0)
     world.settle()
@@ -156,7 +158,7 @@ def test_a_chat_that_goes_on_for_the_client_is_not_the_one_that_it_left(world: W
     assert ann.hears() == []
 
 
-def test_a_call_that_was_taken_by_one_who_moves_at_once_goes_on_where_it_moved_to(
+def test_a_call_taken_by_a_callee_who_moves_at_once_goes_on_where_the_callee_moved_to(
     world: World, ann: User, ben: User
 ) -> None:
     """The old place waits for the caller's answer in vain. It must not take the chat back from the new place."""
@@ -208,7 +210,7 @@ class TestASwitchInWhichTheCallerMoves:
             world.happen(world.choices()[0])
         return world.carry_out()
 
-    def test_before_it_is_settled_keeps_the_chat_that_she_was_in(
+    def test_a_caller_who_moves_before_the_switch_is_settled_keeps_the_old_chat(
         self, world: World, ann: User, ben: User, cid: User
     ) -> None:
         chat = pair(ann, ben)
@@ -229,7 +231,9 @@ class TestASwitchInWhichTheCallerMoves:
         assert cid.session.presence is Presence.FREE
         assert pair(enter(world.place("n1"), "dan"), cid)
 
-    def test_once_it_is_settled_goes_on_in_the_new_one(self, world: World, ann: User, ben: User, cid: User) -> None:
+    def test_a_caller_who_moves_once_the_switch_is_settled_goes_on_in_the_new_chat(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
         """Her node dies before she learns of it, and before her record says that the old chat is over."""
         old = pair(ann, ben)
         written = self.confirming(world, ann)
@@ -267,7 +271,7 @@ class TestASwitchInWhichTheCallerMoves:
         assert ben.hears() == []
 
     @pytest.mark.parametrize("ends", ["replaced", "name_lost", "superseded"])
-    def test_that_has_ended_meanwhile_means_nothing_to_the_search_for_it(
+    def test_the_answer_to_a_search_for_the_partner_means_nothing_to_a_session_that_has_ended_meanwhile(
         self, world: World, ann: User, ben: User, ends: str
     ) -> None:
         """The answer about ann's place comes when nobody here asks for it any more."""
@@ -283,7 +287,7 @@ class TestASwitchInWhichTheCallerMoves:
         assert not ben.session.named
         assert ben.hears() == []
 
-    def test_and_hears_of_it_goes_back_to_nobody_when_that_chat_ends(
+    def test_a_caller_who_moves_and_knows_of_the_new_chat_goes_back_to_nobody_when_that_chat_ends(
         self, world: World, ann: User, ben: User, cid: User
     ) -> None:
         """She knows of the new chat, and so of the end of the old one, whatever her record says."""
@@ -301,7 +305,7 @@ class TestASwitchInWhichTheCallerMoves:
         assert again.session.chat is None
         assert ben.hears() == [Left("ann", Reason.LEFT, CHAT)]
 
-    def test_and_the_callees_node_is_silent_keeps_the_chat_that_she_knows_of(
+    def test_a_caller_who_moves_while_the_callees_node_is_silent_keeps_the_chat_that_she_knows_of(
         self, world: World, ann: User, ben: User, cid: User
     ) -> None:
         chat = pair(ann, ben)

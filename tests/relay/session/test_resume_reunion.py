@@ -33,7 +33,7 @@ from tests.relay.world import CHAT, User, World, comes_back, enter, is_found, pa
 world, ann, ben = movers.world, movers.ann, movers.ben
 
 
-def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:
+def test_two_partners_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:
     """Each looks where the other was. That node answers that it doesn't have the session, which ends nothing."""
     chat = pair(ann, ben)
     for user in (ann, ben):
@@ -89,7 +89,7 @@ def test_a_partner_that_nobody_knows_any_more_is_lost(world: World, ann: User, b
     assert again.hears()[-1] == Left("ben", Reason.LOST, CHAT)
 
 
-def test_one_that_is_just_arriving_is_waited_for(world: World, ann: User, ben: User) -> None:
+def test_a_partner_that_is_just_arriving_is_waited_for(world: World, ann: User, ben: User) -> None:
     """The directory names a node that doesn't have the partner yet.
 
     That node is asked again, and nobody is told anything.
@@ -129,7 +129,7 @@ def test_a_redis_that_is_away_is_asked_again(world: World, ann: User, ben: User)
     assert ben.texts() == ["a"]
 
 
-def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann: User, ben: User) -> None:
+def test_the_grace_ends_nothing_for_a_partner_who_came_back_unheard(world: World, ann: User, ben: User) -> None:
     """The partner's node died, and it came back elsewhere. No message of that arrived, but the directory knows it."""
     chat = pair(ann, ben)
     ann.session.node_lost("n2", 0.0)
@@ -205,7 +205,9 @@ def test_no_peer_message_is_told_before_the_welcome(
     assert told == [] or isinstance(told[0], Welcome)
 
 
-def test_one_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(world: World, ann: User, ben: User) -> None:
+def test_a_client_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(
+    world: World, ann: User, ben: User
+) -> None:
     chat = pair(ann, ben)
     ann.says(EndOfStream())
     world.settle()
@@ -219,7 +221,7 @@ def test_one_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(world
     assert (again.hears(), again.session.state, again.session.deferred) == ([], State.AWAY, [])
 
 
-def test_one_who_is_kicked_before_its_welcome_is_not_welcomed(world: World, ann: User, ben: User) -> None:
+def test_a_client_that_is_kicked_before_its_welcome_is_not_welcomed(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
     ann.says(EndOfStream())
     world.settle()

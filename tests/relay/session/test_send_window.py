@@ -51,7 +51,7 @@ class TestIds:
         world.settle()
         assert heard(ben) == [(1, "a"), (2, "b")]
 
-    def test_a_client_that_knows_none_is_numbered(self, world: World, ben: User) -> None:
+    def test_the_messages_of_a_client_that_knows_no_ids_are_numbered(self, world: World, ben: User) -> None:
         tim = enter(world.place("n1"), "tim", program=False)
         pair(tim, ben)
         tim.says(Say("a"), Say("b"))
@@ -77,7 +77,7 @@ class TestIds:
         world.settle()
         assert heard(cas) == [(2, "b")]
 
-    def test_a_message_that_was_refused_takes_none(self, world: World, ann: User, ben: User) -> None:
+    def test_a_message_that_was_refused_takes_no_id(self, world: World, ann: User, ben: User) -> None:
         ann.says(Say("a", 1), Say("a", 7))
         assert refusals(ann) == [(Code.NOT_PAIRED, 1, None), (Code.NOT_PAIRED, 7, None)]
         pair(ann, ben)
@@ -87,7 +87,7 @@ class TestIds:
 
 
 class TestRepeats:
-    def test_one_that_is_still_under_way_is_ignored(self, world: World, ann: User, ben: User) -> None:
+    def test_a_repeated_message_that_is_still_under_way_is_ignored(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         ann.says(Say("a", 1), Say("a", 1))
         world.settle()
@@ -130,7 +130,7 @@ class TestRepeats:
 
 
 class TestChats:
-    def test_a_message_to_one_that_is_over_takes_its_id_and_is_unconfirmed(
+    def test_a_message_to_a_chat_that_is_over_takes_its_id_and_is_unconfirmed(
         self, world: World, ann: User, ben: User
     ) -> None:
         cas = enter(world.place("n3"), "cas")
@@ -159,7 +159,7 @@ class TestChats:
             Unconfirmed(2, 2, Reason.LOST, ("b",), "never was"),
         ]
 
-    def test_what_has_another_outcome_in_between_is_left_out_of_the_ranges(
+    def test_a_message_with_another_outcome_in_between_is_left_out_of_the_ranges(
         self, world: World, ann: User, ben: User
     ) -> None:
         chat = pair(ann, ben)
@@ -174,7 +174,9 @@ class TestChats:
         assert ann.session.send_window.outcomes.of(2) == ("never was", Reason.LOST)
         assert ann.session.send_window.outcomes.of(3) == (chat, Reason.QUIT)
 
-    def test_an_acknowledgement_past_it_does_not_change_it(self, world: World, ann: User, ben: User) -> None:
+    def test_an_acknowledgement_past_an_unconfirmed_message_does_not_change_its_outcome(
+        self, world: World, ann: User, ben: User
+    ) -> None:
         chat = pair(ann, ben)
         ann.says(Say("a", 1), Say("x", 2, "never was"), Say("b", 3))
         world.settle()
@@ -213,7 +215,7 @@ class TestAcknowledgements:
         world.settle()
         assert outcomes(ann) == [Acked(3, chat, NOON)]
 
-    def test_one_that_says_nothing_new_is_not_passed_on(self, world: World, ann: User) -> None:
+    def test_an_acknowledgement_that_says_nothing_new_is_not_passed_on(self, world: World, ann: User) -> None:
         ada = enter(world.place("n2"), "ada", acks=True)
         pair(ann, ada)
         ann.says(Say("a", 1))
@@ -236,7 +238,7 @@ class TestAFullWindow:
         world.settle()
         assert heard(ben)[-1] == (5, "y")
 
-    def test_the_rest_of_what_was_said_at_once_is_refused_alike_until_that_id_comes_again(
+    def test_messages_behind_a_refused_one_are_refused_alike_until_its_id_comes_again(
         self, world: World, ben: User
     ) -> None:
         """Room that comes in between isn't for the messages after a refused one."""
@@ -252,7 +254,7 @@ class TestAFullWindow:
         world.settle()
         assert heard(ben)[-2:] == [(5, "y"), (6, "z")]
 
-    def test_the_end_of_the_chat_is_the_end_of_that(self, world: World, ben: User) -> None:
+    def test_the_end_of_the_chat_is_the_end_of_refusals_for_a_full_window(self, world: World, ben: User) -> None:
         ada = enter(world.place("n1"), "ada", acks=True)
         pair(ada, ben)
         ada.says(*(Say("x", id) for id in range(1, 7)))

@@ -37,12 +37,12 @@ class TestBeforeTheName:
     @pytest.mark.parametrize(
         "command", [Call("ben"), Say("hi", 1), Acknowledge(1), Leave(), Who("ben"), Ping(), Noop()], ids=repr
     )
-    def test_nothing_else_is_understood(self, command: Command, world: World) -> None:
+    def test_no_other_command_is_understood_before_the_name(self, command: Command, world: World) -> None:
         user = world.place("n1").user()
         user.says(command)
         assert codes(user) == [Code.BAD_FRAME]
 
-    def test_what_could_not_be_understood_is_refused_as_it_says(self, world: World) -> None:
+    def test_a_malformed_line_before_the_name_is_refused_with_its_reason(self, world: World) -> None:
         user = world.place("n1").user()
         user.says(Malformed(Code.BAD_VERSION, "what?", About(7, "x")))
         assert user.hears() == [Refused(Code.BAD_VERSION, "what?", id=7, name="x")]
@@ -67,7 +67,7 @@ class TestClaiming:
             "Ann", welcome.token, False, GRACE, limits.window, limits.window_bytes, limits.ping, "n1", limits.max_line
         )
 
-    def test_what_follows_waits_for_the_outcome(self, world: World) -> None:
+    def test_lines_behind_a_claim_wait_for_its_outcome(self, world: World) -> None:
         user = world.place("n1").user()
         user.says(Claim("ann"), Ping())
         assert user.hears() == []
@@ -101,7 +101,7 @@ class TestClaiming:
         assert codes(user) == [Code.UNAVAILABLE]
         assert user.session.state is State.NAMELESS
 
-    def test_a_second_one_is_out_of_place(self, ann: User) -> None:
+    def test_a_second_claim_is_out_of_place(self, ann: User) -> None:
         ann.says(Claim("other"))
         assert codes(ann) == [Code.BAD_FRAME]
         assert ann.session.canonical_name == "ann"
@@ -130,7 +130,7 @@ class TestAlone:
         ben.says(Acknowledge(1))
         assert ben.hears() == []
 
-    def test_what_could_not_be_understood_is_refused_as_it_says(self, ann: User) -> None:
+    def test_a_malformed_line_is_refused_with_its_reason(self, ann: User) -> None:
         ann.says(Malformed(Code.TOO_LONG, "too long", About(7, "x")))
         assert ann.hears() == [Refused(Code.TOO_LONG, "too long", id=7, name="x")]
 
@@ -145,7 +145,7 @@ class TestWho:
         assert known.name == name
         return known.state
 
-    def test_it_tells_what_others_do(self, world: World, ann: User, ben: User, tim: User) -> None:
+    def test_a_look_up_tells_what_others_do(self, world: World, ann: User, ben: User, tim: User) -> None:
         assert self.presence(world, ann, "ben") is Presence.FREE
         pair(tim, ben)
         assert self.presence(world, ann, "BEN") is Presence.BUSY

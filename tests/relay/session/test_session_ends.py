@@ -31,7 +31,7 @@ LIMITS = Limits(grace=GRACE)
 
 
 class TestLeaving:
-    def test_both_are_told_and_stay_logged_in(self, world: World, ann: User, ben: User) -> None:
+    def test_both_partners_are_told_of_a_leave_and_stay_logged_in(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         ann.says(Leave())
         world.settle()
@@ -40,7 +40,7 @@ class TestLeaving:
         assert ann.session.presence is ben.session.presence is Presence.FREE
         pair(ben, ann)
 
-    def test_it_waits_behind_the_messages_before_it(self, world: World, ann: User, ben: User) -> None:
+    def test_a_leave_waits_behind_the_messages_before_it(self, world: World, ann: User, ben: User) -> None:
         chat = pair(ann, ben)
         ann.says(Say("a", 1), Leave(), Say("b", 2))
         world.settle()
@@ -61,7 +61,9 @@ class TestLeaving:
         world.settle()
         assert ann.hears() == [Unconfirmed(1, 1, Reason.QUIT, ("a",), CHAT), Left("Ben", Reason.QUIT, CHAT), Pong()]
 
-    def test_what_the_one_who_left_was_still_to_get_is_unconfirmed(self, world: World, ann: User, ben: User) -> None:
+    def test_a_message_that_the_leaver_was_still_to_get_is_unconfirmed(
+        self, world: World, ann: User, ben: User
+    ) -> None:
         pair(ann, ben)
         ben.says(Say("late", 1))
         ann.says(Leave())
@@ -85,7 +87,7 @@ class TestQuitting:
         assert tim.hears() == [Bye()]
 
     @pytest.mark.parametrize("last", [Quit(), EndOfStream()], ids=repr)
-    def test_a_person_s_waits_behind_the_messages_before_it(
+    def test_a_person_s_quit_or_end_of_stream_waits_behind_the_messages_before_it(
         self, last: Command, world: World, tim: User, ben: User
     ) -> None:
         pair(tim, ben)
@@ -97,7 +99,9 @@ class TestQuitting:
         assert tim.closed
         assert ben.hears()[-1] == Left("Tim", Reason.QUIT, CHAT)
 
-    def test_it_ends_as_well_when_what_it_waits_for_is_reported(self, world: World, tim: User, ben: User) -> None:
+    def test_a_quit_ends_as_well_when_the_message_that_it_waits_for_is_unconfirmed(
+        self, world: World, tim: User, ben: User
+    ) -> None:
         pair(tim, ben)
         tim.says(Say("a"), Quit())
         world.settle()
@@ -106,7 +110,7 @@ class TestQuitting:
         assert tim.hears() == [Unconfirmed(1, 1, Reason.LOST, ("a",), CHAT), Left("Ben", Reason.LOST, CHAT), Bye()]
         assert tim.closed
 
-    def test_nothing_is_handled_after_it(self, world: World, ann: User) -> None:
+    def test_nothing_is_handled_after_a_quit(self, world: World, ann: User) -> None:
         ann.says(Quit(), Ping())
         world.settle()
         assert ann.hears() == [Bye()]
@@ -189,7 +193,7 @@ class TestALostConnection:
         assert tom.closed
 
     @pytest.mark.parametrize("others_node", ["n1", "n2"])
-    def test_two_persons_who_became_a_pair_after_that_do_not_wait_for_each_other(
+    def test_two_persons_who_became_a_pair_after_their_connections_broke_do_not_wait_for_each_other(
         self, others_node: str, world: World, tim: User
     ) -> None:
         tom = enter(world.place(others_node), "tom", program=False)
@@ -203,14 +207,16 @@ class TestALostConnection:
 
 
 class TestADeadNode:
-    def test_a_person_there_is_lost(self, world: World, ann: User) -> None:
+    def test_a_person_on_a_dead_node_is_lost(self, world: World, ann: User) -> None:
         tom = enter(world.place("n2"), "tom", program=False)
         pair(ann, tom)
         world.crash("n2")
         ann.session.node_lost("n2", 0.0)
         assert ann.hears() == [Left("tom", Reason.LOST, CHAT)]
 
-    def test_a_program_there_is_away_for_the_rest_of_its_grace(self, world: World, ann: User, ben: User) -> None:
+    def test_a_program_on_a_dead_node_is_away_for_the_rest_of_its_grace(
+        self, world: World, ann: User, ben: User
+    ) -> None:
         pair(ann, ben)
         world.crash("n2")
         world.pass_time(2.0)
@@ -234,7 +240,9 @@ class TestADeadNode:
         ann.session.node_lost("n2", 1.0)
         assert len(ann.hears()) == 1
 
-    def test_it_ends_the_grace_of_someone_who_was_away_already(self, world: World, ann: User, ben: User) -> None:
+    def test_a_dead_node_ends_the_grace_of_someone_who_was_away_already(
+        self, world: World, ann: User, ben: User
+    ) -> None:
         pair(ann, ben)
         ben.says(EndOfStream())
         world.settle()
@@ -269,7 +277,7 @@ class TestALostName:
         assert isinstance(refused, Refused)
         assert isinstance(welcome, Welcome)
 
-    def test_its_ids_start_anew(self, world: World, ann: User, ben: User) -> None:
+    def test_the_ids_of_a_program_start_anew_after_a_lost_name(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         ann.says(Say("a", 1))
         ann.session.name_lost()

@@ -263,7 +263,7 @@ async def is_sent_home(stage: Stage) -> None:
         is_sent_home,
     ],
 )
-async def test_nothing_is_left_of_one_who(scene: Scene, stage: Stage) -> None:
+async def test_nothing_is_left_of_a_client_that(scene: Scene, stage: Stage) -> None:
     await scene(stage)
     await stage.is_empty()
 
@@ -275,7 +275,7 @@ async def token_of(client: Client, name: str) -> str:
 
 @pytest.mark.parametrize("stage", ["json"], indirect=True)
 @pytest.mark.parametrize("cut_off_before", [False, True])
-async def test_nothing_is_left_of_one_who_came_back(
+async def test_nothing_is_left_of_a_client_that_came_back(
     stage: Stage, cut_off_before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage.hub, "limits", Limits(reunion=0.01))

@@ -134,7 +134,7 @@ def test_an_assignment_from_outside_is_found(source: str, where: str) -> None:
     assert list(trespasses(source)) == [where]
 
 
-def test_what_others_have_of_the_same_name_is_their_own() -> None:
+def test_another_class_may_assign_its_own_attribute_of_the_same_name() -> None:
     assert list(trespasses("class A:\n    def f(self):\n        self.state = session.chat = None")) == [
         "line 3: session.chat"
     ]

@@ -10,18 +10,18 @@ NOON = 1_795_404_840.0
 
 class TestSize:
     @given(st.text(st.characters(exclude_categories=["Cs"])))
-    def test_it_is_that_of_utf_8(self, words: str) -> None:
+    def test_the_size_of_a_text_is_that_of_utf_8(self, words: str) -> None:
         assert size(words) == len(words.encode())
 
 
 class TestWindow:
-    def test_it_counts_messages_and_bytes(self) -> None:
+    def test_a_window_counts_messages_and_bytes(self) -> None:
         window = UnackedMessages()
         window.add(1, ["hé", "x"], NOON)
         window.add(3, ["ho"], NOON)
         assert (len(window), window.bytes, list(window)) == (3, 6, [(1, "hé"), (2, "x"), (3, "ho")])
 
-    def test_what_is_taken_frees_its_bytes(self) -> None:
+    def test_a_message_that_is_taken_frees_its_bytes(self) -> None:
         window = UnackedMessages()
         for id in (1, 2, 4):
             window.add(id, ["abc"], NOON)
@@ -64,7 +64,7 @@ class TestWindow:
         assert list(window) == [(1, "a"), (2, "b")]
 
     @given(st.data())
-    def test_it_is_a_list_of_messages_however_they_came(self, data: st.DataObject) -> None:
+    def test_a_window_is_a_list_of_messages_however_they_came(self, data: st.DataObject) -> None:
         """The window equals the plain list of messages that it stands for."""
         window, model = UnackedMessages(), list[tuple[int, str, float]]()
         for id in sorted(data.draw(st.sets(st.integers(1, 30)))):
@@ -95,7 +95,7 @@ class TestWindow:
 
 
 class TestJoined:
-    def test_nothing_has_none(self) -> None:
+    def test_joining_no_runs_gives_none(self) -> None:
         assert list(joined([])) == []
 
     def test_runs_that_follow_each_other_are_one_whenever_they_were_said(self) -> None:

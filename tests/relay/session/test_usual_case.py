@@ -468,7 +468,9 @@ def test_the_unusual_has_the_result_of_the_general_way(
 
 
 @pytest.mark.parametrize(("kinds", "steps"), OTHERS)
-def test_so_it_has_for_other_clients(kinds: tuple[str, str], steps: list[Step]) -> None:
+def test_the_unusual_of_other_clients_has_the_result_of_the_general_way(
+    kinds: tuple[str, str], steps: list[Step]
+) -> None:
     with both(kinds) as (usual, general):
         for step in steps:
             usual.take(step)
