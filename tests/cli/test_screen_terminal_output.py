@@ -50,7 +50,7 @@ async def test_more_than_may_wait_is_dropped_and_the_screen_is_drawn_again_once_
     await paper.close()
 
 
-async def test_what_may_wait_is_all_written(ends: tuple[int, TextIO]) -> None:
+async def test_output_that_may_wait_is_all_written(ends: tuple[int, TextIO]) -> None:
     shows, terminal = ends
     paper = TerminalOutput(terminal)
     async with anyio.create_task_group() as tasks:

@@ -6,29 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = (
-    "tests/benchmarks",
-    "tests/browser",
-    "tests/cli",
-    "tests/docs",
-    "tests/fixtures",
-    "tests/fuzz",
-    "tests/golden",
-    "tests/integration",
-    "tests/relay/configuration",
-    "tests/relay/names",
-    "tests/relay/net",
-    "tests/relay/observe",
-    "tests/relay/process",
-    "tests/relay/protocol",
-    "tests/relay/redis_client",
-    "tests/relay/tasks",
-    "tests/relay/tools",
-    "tests/relay/web",
-    "tests/simulator",
-    "tests/support",
-    "tests/tutorial",
-)
+FOLDERS = ("tests",)
 PRONOUN = re.compile(r"test_(it|one|ones|they|what|this|that|those|these|who|so|such)_")
 
 

@@ -14,7 +14,7 @@ REPORT = Report("n1", "1.0", 100.0, 3700.0, 5.0)
 
 
 @pytest.mark.parametrize(("left", "status"), [(3.5, 0), (-1.0, 1)])
-def test_it_is_a_table_or_json_and_fails_if_no_node_lives(
+def test_the_status_is_a_table_or_json_and_fails_if_no_node_lives(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left: float, status: int
 ) -> None:
     async def once(told: Config) -> Status:

@@ -166,7 +166,7 @@ async def test_a_server_that_is_away_ends_the_connection() -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_what_is_held_twice_is_released_at_once() -> None:
+async def test_a_connection_that_is_held_twice_is_released_at_once() -> None:
     async with network() as net, await net.connect() as client:
         assert await ask(client, b"1") == b"echo 1"
         net.proxy.hold()

@@ -54,7 +54,7 @@ def test_a_name_that_cannot_be_had_now_is_no_fault(answer: bytes) -> None:
     assert not history.oddities
 
 
-def test_what_follows_the_end_of_a_session_is_no_answer_to_a_name() -> None:
+def test_a_line_behind_the_end_of_a_session_is_no_answer_to_a_name() -> None:
     pat, history = paired()
     pat.feed(b"Quit\n* bob left the chat.\n", 3.0)
     assert pat.done
