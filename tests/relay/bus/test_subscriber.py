@@ -68,7 +68,7 @@ async def test_a_server_that_does_not_confirm_the_subscription_is_named_and_left
         left.set()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        address = "127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         redis_client = RedisClient(f"redis://{address}")
         subscription = Subscriber(redis_client, Keys("t"), HERE, delegate=Desk().bus)
         async with anyio.create_task_group() as tasks:

@@ -126,6 +126,7 @@ async def test_one_to_a_server_that_hung_up_before_it_was_asked_is_told_at_once(
         async def lost() -> Connection:
             connection = await redis_client.connect("")
             connection.close()
+            await until(connection.reader.at_eof)
             return connection
 
         line = PipelineConnection(lost, lambda _: True)
