@@ -174,12 +174,11 @@ class Node:
         starting = anyio.CancelScope()
 
         async def wait_for_signal() -> None:
-            async for _ in signals:
-                self._told.set()
-                starting.cancel()
-                break
-            async for _ in signals:
-                tasks.cancel_scope.cancel()  # a second signal stops the node at once
+            await anext(signals)
+            self._told.set()
+            starting.cancel()
+            await anext(signals)
+            tasks.cancel_scope.cancel()  # a second signal stops the node at once
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # starts before Redis is there, as a node that waits for it is alive
@@ -374,7 +373,7 @@ class Node:
         log.info("stopping", node=self._config.name)
         self._admission.shut()
         self._hub.dismiss()
-        for _ in range(round(STOP_SECONDS / STOP_POLL_SECONDS)):
+        while True:
             if self._hub.quiet and self._bus.quiet:
                 break
             await anyio.sleep(STOP_POLL_SECONDS)

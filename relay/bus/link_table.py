@@ -51,14 +51,12 @@ class LinkTable:
         return self._links.items()
 
     def open(self, node_id: str, now: float) -> Link | None:
-        """Return the link with this node, made if there is none, or None if the table is full of busy links."""
-        link = self._links.get(node_id)
-        if link is None:
-            if len(self._links) >= LINKS and not self._make_room():
-                return None
-            link = self._links[node_id] = Link(self._node_id, self._counts)
-            link.heard = now
-            heappush(self._due, (now + self._lease, node_id))
+        """Make the link with this node, which has none, and return it, or None if the table is full of busy links."""
+        if len(self._links) >= LINKS and not self._make_room():
+            return None
+        link = self._links[node_id] = Link(self._node_id, self._counts)
+        link.heard = now
+        heappush(self._due, (now + self._lease, node_id))
         return link
 
     def _make_room(self) -> bool:

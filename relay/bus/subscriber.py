@@ -53,9 +53,9 @@ class Subscriber:
         return 0.0 if self.connection is None else self.connection.latency
 
     def abort(self) -> None:
-        """Close a connection that doesn't work although it seems to."""
-        if self.connection is not None:
-            self.connection.abort()
+        """Close the connection, which there must be, because it doesn't work although it seems to."""
+        assert self.connection is not None
+        self.connection.abort()
 
     async def run(self) -> None:
         """Keep up the subscription until cancelled."""

@@ -38,7 +38,7 @@ from relay.session.memory_budget import MemoryBudget
 from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Ack, Mail, SessionMoved
 from relay.session.runtime_interface import Limits
-from relay.session.session import Session
+from relay.session.session import Session, State
 from relay.shared_types import Located
 from relay.tasks.batches import in_slices
 from relay.tasks.worker_pool import WorkerPool
@@ -350,8 +350,8 @@ class Hub:
 
     def called(self, session: Session) -> None:
         """Mark the lines that the client sent before the call."""
-        if session.client is not None:
-            session.client.called()
+        assert session.client is not None
+        session.client.called()
 
     def wake(self, session: Session) -> None:
         """Have the client's waiting lines handled at the end of this tick."""
@@ -426,4 +426,6 @@ class Hub:
             if session.named:  # the client may resume it on another node
                 self._ended(session, Ending.DRAINED)
         for client in list(self._clients):
+            if client.session.state is State.CLAIMING:  # it waits for another session's name, so it isn't in `sessions`
+                dismiss(client.session)
             client.close()

@@ -220,10 +220,9 @@ class NameClaims:
             self._worker_pool.start(self._resume, session, name, claim, token_hash)
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.canonical_name, []).append(lambda: self._resume_now(session, name, claim))
-        elif here.named:
-            self._worker_pool.start(self._come_back, session, here, name, claim, token_hash)
         else:
-            session.unclaimed(Code.BAD_TOKEN)
+            assert here.named
+            self._worker_pool.start(self._come_back, session, here, name, claim, token_hash)
 
     def _resume_now(self, session: Session, name: Name, claim: Claim) -> None:
         if session.state is State.CLAIMING:
@@ -253,7 +252,7 @@ class NameClaims:
         self._hub.open_tick()
         if moved and self._owns(here, name):
             (here.replaced if ours else here.name_lost)()
-        if session.state is not State.CLAIMING:
+        if session.state is State.ENDED:  # the node is stopping
             return
         if not self._owns(here, name):
             self.resume(session, name, claim)
@@ -271,15 +270,15 @@ class NameClaims:
     def _hand_over(self, session: Session, here: Session) -> None:
         """Give the connection of the new session to the old session, and end the new one."""
         old, new = here.disconnect(), session.disconnect()
+        assert new is not None
         session.close()
         here.grace_period.end(clocks.wall_ns() // 1000)
         if old is not None:
             old.write_buffer.tell(Replaced())
             old.close()
-        if new is not None:
-            here.connect(new)
-            new.serve(here)
-            self._hub.mark_dirty(new)
+        here.connect(new)
+        new.serve(here)
+        self._hub.mark_dirty(new)
 
     async def _resume(self, session: Session, name: Name, claim: Claim, token_hash: str) -> None:
         session_id, taken, code = entropy.token_hex(8), None, Code.BAD_TOKEN

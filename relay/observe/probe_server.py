@@ -200,9 +200,7 @@ class _Visit(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Collect the request. Data after it is ignored."""
-        if self._asked:
-            return
+        """Collect the request. Data after it isn't read."""
         self._request += data
         request = self._request
         if b"\r\n\r\n" in request or b"\n\n" in request or len(request) >= REQUEST_BYTES:

@@ -130,7 +130,7 @@ class IncomingCallPolicy:
 
     def _miss(self) -> None:
         session, mail, self.ringing = self._session, self.ringing, None
-        if mail is not None:
-            if self._told:
-                session.runtime.tell(session, Missed(mail.caller.display_name, mail.chat))
-            session.runtime.save(session)
+        assert mail is not None
+        if self._told:
+            session.runtime.tell(session, Missed(mail.caller.display_name, mail.chat))
+        session.runtime.save(session)

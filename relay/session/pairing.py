@@ -171,13 +171,14 @@ class Pairing:
             self.cancel()
 
     def cancel(self) -> None:
-        """Give up our client's call at any step."""
+        """Give up our client's call, which there must be, at any step."""
         step = self.step
-        if step is not None and step.call is not None:
-            self.withdraw(Reason.LEFT)
-            if isinstance(step, Answering | Reserved):
-                self._miss(step)
-            self._refused(step.call, Code.DECLINED)
+        assert step is not None
+        assert step.call is not None
+        self.withdraw(Reason.LEFT)
+        if isinstance(step, Answering | Reserved):
+            self._miss(step)
+        self._refused(step.call, Code.DECLINED)
 
     def accepted(self, mail: Accept) -> None:
         """Write our record and then confirm the call, because the callee took it. If we gave it up, take it back."""
@@ -304,9 +305,8 @@ class Pairing:
 
     def _drop(self) -> None:
         step = self.step
+        assert step is not None
         self._be(None)
-        if step is None:
-            return
         if step.call is not None:
             self.refuse(Code.UNAVAILABLE, step.call)
         if isinstance(step, Answering | Reserved):

@@ -216,21 +216,20 @@ def _alone(session: "Session", claim: Claim) -> None:
 
 def reunited(session: "Session", mail: Resync) -> None:
     """Announce the chat to a client that waits for its welcome, because the partner answered."""
-    claim = session.returning
-    if claim is not None and session.chat is not None:
-        session.send_window.known(session.chat, mail.last)
-        if not mail.away:
-            session.chat.came_back()
-        elif not session.chat.away:
-            session.chat.gone_away()
-        announce(session, claim, mail.last)
+    claim, chat = session.returning, session.chat
+    assert claim is not None
+    assert chat is not None
+    session.send_window.known(chat, mail.last)
+    if not mail.away:
+        chat.came_back()
+    elif not chat.away:
+        chat.gone_away()
+    announce(session, claim, mail.last)
 
 
 def gone(session: "Session", reason: Reason, last: int) -> None:
     """End the chat. A client that is resuming is told after its welcome, unless a previous chat goes on."""
-    claim, chat = session.returning, session.chat
-    if chat is None:
-        return
+    claim = session.returning
     if claim is not None:
         if session.fallback_chat is not None:
             _fall_back(session, claim)

@@ -2,12 +2,15 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from relay import cli
 from relay.cli import run
+from relay.process.standard_streams import OutputLost
 
 OPTIONS = {  # the environment variable of each option of `relay node`, and a word that its help must have
     "--host": ("RELAY_HOST", "Address"),
@@ -120,3 +123,36 @@ def test_without_arguments_relay_shows_its_help(capsys: pytest.CaptureFixture[st
 def test_the_version_is_that_of_the_installed_relay() -> None:
     shown = subprocess.run([sys.executable, "-m", "relay", "--version"], capture_output=True, text=True, check=True)
     assert re.fullmatch(r"relay \d+\.\d+\.\d+\S*\n", shown.stdout)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(OutputLost("No space left on device"), "No space left on device"), (ValueError("a defect"), "")],
+)
+def test_output_that_is_lost_in_a_task_is_one_line_and_a_defect_keeps_its_trace(
+    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ExceptionGroup("in a task group", [ExceptionGroup("in its own", [error])])
+
+    monkeypatch.setattr(cli, "app", fail)
+    if words:
+        assert run(["top"]) == cli.FAILURE_STATUS
+        assert re.fullmatch(rf"relay: [^\n]*{words}[^\n]*\n", capsys.readouterr().err)
+    else:
+        with pytest.raises(ExceptionGroup):
+            run(["top"])
+
+
+def test_a_variable_that_is_no_options_is_told_at_the_start() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        node = subprocess.run(
+            [sys.executable, "-m", "relay", "node", "--port", port, "--redis", "redis://127.0.0.1:1"],
+            env=os.environ | {"RELAY_PROT": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert node.returncode == cli.FAILURE_STATUS
+    assert re.search(r"warning variables that are no option's variables='RELAY_PROT \(RELAY_PORT\?\)'", node.stderr)

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,3 +220,11 @@ class TestSpells:
                 spell.over()
         assert [line["event"] for line in lines] == ["it rains", "the sun shines"] * 2
         assert lines[1]["times"] == 2
+
+
+def test_at_a_terminal_the_level_and_the_event_have_colours_and_values_still_have_none() -> None:
+    shown = logs.line({"level": "error", "event": "failed\x1b[2J", "name": "\x1b[2J"}, colours=True)
+    level, event, name = shown.split(" ")
+    for coloured, text in ((level, "error"), (event, r"failed\x1b[2J")):
+        assert re.fullmatch(rf"\x1b\[\d+m{re.escape(text)}\x1b\[0m", coloured)
+    assert name == r"name='\x1b[2J'"

@@ -1,6 +1,9 @@
 """A node's own reports: whether new clients may come, `/metrics`, and the report for `relay status`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -13,6 +16,7 @@ from relay.bus.reliable_link import unpack
 from relay.clock import clock, clocks
 from relay.configuration.config import Config
 from relay.node import Node
+from relay.process.operating_system import OperatingSystem
 from relay.protocol.errors import Reason
 from relay.session.peer_messages import Text
 from relay.tasks import restart
@@ -223,3 +227,73 @@ async def test_a_node_that_does_not_hear_itself_at_the_start_says_so(monkeypatch
             await until(lambda: lines)
             node._bus.ready.set()
     assert lines[0]["error"] == "can't publish: not connected yet"
+
+
+class Signals(OperatingSystem):
+    """Gives a node the signals of a test instead of those of this process."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[signal.Signals](9)
+
+    def raise_signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self._send.send_nowait(number)
+
+    @contextmanager
+    def signals(self, *numbers: signal.Signals) -> Iterator[AsyncIterator[signal.Signals]]:
+        with self._send, self._receive:
+            yield self._receive
+
+    def spare_the_collector(self) -> None:
+        """Do nothing, because the collector is the test's too."""
+
+
+async def test_a_second_signal_ends_a_node_that_drains(redis_server: RedisServer, prefix: str) -> None:
+    """An operator who doesn't want to wait for clients that don't move says so with another Ctrl-C."""
+    operating_system = Signals()
+    config = Config(redis=redis_server.url, prefix=prefix, port=0, http_port=None, drain=3600.0)
+    ended = anyio.Event()
+
+    async def run() -> None:
+        await Node(config, operating_system).run()
+        ended.set()
+
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await until(lambda: any(line["event"] == "listening" for line in lines))
+            (said,) = (line for line in lines if line["event"] == "listening")
+            host, _, port = said["address"].rpartition(":")
+            async with await anyio.connect_tcp(host, int(port)) as client:
+                await client.send(b'{"type":"hello","name":"alice"}\n')
+                assert b'"welcome"' in await client.receive()
+                operating_system.raise_signal()
+                assert b'"moving"' in await client.receive()
+                await client.send(b'{"type":"ping"}\n')
+                assert b'"pong"' in await client.receive()
+                operating_system.raise_signal()
+                await ended.wait()
+    assert "stopped" not in [line["event"] for line in lines]
+
+
+# private: a step of its start
+async def test_a_node_without_a_server_for_any_of_its_ids_goes_on_with_one_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_module, "DRAWS", 3)
+    async with anyio.create_task_group() as tasks:
+        node = Parts(tasks).node
+        node._choose_node_id(set(), tasks)
+        assert len(node.hub.node_id) == len(UID)
+        assert node.hub.node_id != UID
+
+
+# private: only the loop of a node calls it
+async def test_a_connection_that_breaks_while_it_is_given_up_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    loop, future = asyncio.get_running_loop(), "a future"
+    with capture_logs() as lines:
+        node_module._stray(loop, {"message": "never retrieved", "future": future, "exception": ConnectionResetError()})
+    assert [line["log_level"] for line in lines] == ["debug"]
+    assert not caplog.records
+    for context in ({"future": future, "exception": ValueError()}, {"exception": ConnectionResetError()}, {}):
+        node_module._stray(loop, {"message": "a defect", **context})
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 3

@@ -5,11 +5,12 @@ import time
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from relay.bus import bus as bus_module
-from relay.bus import publisher
+from relay.bus import link_table, publisher
 from relay.bus.reliable_link import FLIGHT_BYTES, Frame, Kind, Link, note, pack, unpack
-from relay.metrics import Counts
+from relay.metrics import Counts, Limit
 from relay.session.peer_messages import Ack, Text, encode
 from tests.relay.bus_desk import OTHER, THERE, Desk
 from tests.relay.desk import until
@@ -171,3 +172,16 @@ class TestHints:
         desk.turn(Text("ann", "c1", 1, 1, 0, 1.0, ["x" * FLIGHT_BYTES]))
         assert not desk.bus.flowing(THERE)
         assert desk.bus.flowing(OTHER)
+
+
+async def test_mail_to_one_node_too_many_is_dropped_counted_and_logged_and_other_mail_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link_table, "LINKS", 1)
+    desk = Desk()
+    with capture_logs() as lines:
+        desk.bus.post(THERE, TEXT)
+        desk.bus.post(OTHER, TEXT)
+    assert desk.turn() == [[TEXT]]
+    assert desk.counts.limits[Limit.LINKS] == 1
+    assert [line["uid"] for line in lines] == [OTHER]

@@ -275,3 +275,30 @@ async def test_an_inbox_that_is_forgotten_is_looked_for_anew(scene: Scene) -> No
     scene.say("a")
     await until(lambda: scene.answers)
     assert scene.primaries[1].published == [(b"SPUBLISH", b"a", b"hi")]
+
+
+async def test_a_refusal_that_another_server_would_repeat_is_the_answer(scene: Scene) -> None:
+    scene.primaries[0].answer = b"-NOPERM no permissions to publish\r\n"
+    scene.say("a")
+    await until(lambda: scene.answers)
+    assert str(scene.answers[0]) == "NOPERM no permissions to publish"
+    assert (scene.lost, scene.repeated) == (0, [])
+
+
+async def test_a_frame_for_a_channel_that_no_server_serves_is_lost(scene: Scene) -> None:
+    scene.say("nobody's", "a")
+    assert scene.lost == 1
+    await until(lambda: scene.answers)
+
+
+async def test_garbage_takes_no_more_memory_than_so_many_channels_and_costs_nobody_a_message(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "CHANNELS", 2)
+    for number in range(10):
+        scene.topology.known[str(number)] = scene.ports[1]
+        scene.say(str(number))
+        assert len(scene.backend._homes) <= 2  # private: a memory that only grows shows nowhere else
+    scene.say("a", "b")
+    await until(lambda: len(scene.answers) == 12)
+    assert scene.primaries[0].published == [(b"SPUBLISH", b"a", b"hi")]

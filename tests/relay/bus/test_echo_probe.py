@@ -175,3 +175,13 @@ class TestRefusals:
         assert scene.given_up == (True, False)
         assert doubts == [error]
         assert scene.bus.trouble == f"can't publish: redis:1 refuses: {error}"
+
+
+def test_of_many_probes_without_an_echo_only_the_latest_are_still_measured(scene: Scene) -> None:
+    measured = sum(scene.desk.counts.echo.counts)
+    for _ in range(echo_probe.MEASURED + 1):
+        scene.echo_probe.probe()
+    scene.echo(-1 - echo_probe.MEASURED)
+    assert sum(scene.desk.counts.echo.counts) == measured
+    scene.echo(-echo_probe.MEASURED)
+    assert sum(scene.desk.counts.echo.counts) == measured + 1

@@ -79,6 +79,15 @@ class TestForgetting:
         assert len(its) == 0
         assert its.doubtful(99.0) == []
 
+    def test_a_node_that_was_forgotten_while_its_lease_was_looked_for_begins_anew(self) -> None:
+        its = opened([THERE])
+        doubtful = its.doubtful(5.0)
+        its.forget(THERE)
+        assert its.judge(doubtful, {THERE}, 5.0) == []
+        its.open(THERE, 6.0)
+        assert its.judge(its.doubtful(11.0), {THERE}, 11.0) == []
+        assert its.judge(its.doubtful(16.0), {THERE}, 16.0) == [THERE]
+
     def test_a_node_whose_lease_was_put_back_meanwhile_begins_anew(self) -> None:
         its = opened([THERE])
         now = 5.0

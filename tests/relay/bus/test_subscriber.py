@@ -1,11 +1,18 @@
 """A subscriber that receives anything unexpected logs it and connects again."""
 
+import asyncio
 from typing import Any
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from tests.relay.bus_desk import Desk
+from relay.bus import subscriber
+from relay.bus.subscriber import Subscriber
+from relay.redis_client.client import RedisClient
+from relay.redis_client.keys import Keys
+from tests.relay.bus_desk import HERE, Desk
+from tests.relay.desk import until
 
 
 def is_confirmed(desk: Desk) -> bool:
@@ -44,3 +51,29 @@ def test_a_refusal_before_there_is_a_connection_costs_nothing() -> None:
     desk.connect(None, None)
     desk.push([b"sunsubscribe", b"t:inbox", 0])
     assert is_confirmed(desk)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_does_not_confirm_the_subscription_is_named_and_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscriber, "CONFIRM_SECONDS", 0.05)
+    left = anyio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if b"SUBSCRIBE" not in data:
+                writer.write(b"+PONG\r\n" * data.count(b"*"))
+        writer.close()
+        left.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        redis_client = RedisClient(f"redis://{address}")
+        subscription = Subscriber(redis_client, Keys("t"), HERE, delegate=Desk().bus)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(subscription.run)
+            await until(lambda: subscription.trouble == f"{address} does not confirm the subscription")
+            await left.wait()
+            tasks.cancel_scope.cancel()
+        await redis_client.aclose()

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,7 @@ def test_settings_that_work_are_taken(settings: dict[str, Any]) -> None:
         ({"window": 0}, "--window must be between 1 and 65536 messages, not 0"),
         ({"window_bytes": 1023}, "--window-bytes must be between 1024 and 1073741824 bytes, not 1023"),
         ({"prefix": "a:b"}, "--prefix must be 1 to 64 letters, digits, dots, dashes or underscores, not 'a:b'"),
+        ({"origin": ("x",)}, "--origin must be an origin as https://chat.example.com, or *, not 'x'"),
         ({"prefix": ""}, "--prefix must be 1 to 64 letters, digits, dots, dashes or underscores, not ''"),
         ({"name": "a\n"}, "--name must be 1 to 64 letters, digits, dots, dashes or underscores, not 'a\\n'"),
         ({"name": "é"}, "--name must be 1 to 64 letters, digits, dots, dashes or underscores, not 'é'"),
@@ -279,3 +281,18 @@ def test_pipes_that_somebody_fills_do_for_files(authority: Authority, tmp_path: 
         writer.start()
         assert use()
         writer.join()
+
+
+def test_a_pipe_is_refused_where_openssl_could_not_read_it(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only Linux has files without a name, which keep what came from the pipe."""
+    cert, key = authority.issue("node")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    writer = threading.Thread(target=pipe.write_bytes, args=[key.read_bytes()])
+    writer.start()
+    with pytest.raises(ConfigError, match=r"^--tls-key '.*/pipe' can't be used: it has to be a file$"):
+        tls_transport.server_context(cert, pipe, None)
+    writer.join()

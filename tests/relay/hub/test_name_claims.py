@@ -331,6 +331,51 @@ async def test_a_resume_that_comes_through_once_the_node_is_being_stopped_is_lef
     assert (await answer(guests.at(there, token=token)))["resumed"] is True
 
 
+async def test_a_claim_that_is_refused_once_the_node_is_being_stopped_has_no_answer(
+    here: Hub, there: Hub, guests: Guests
+) -> None:
+    await token_of(guests.at(there))
+    late = guests.at(here)
+    here.dismiss()
+    await until(lambda: not here.sessions)
+    assert not late.sent
+    assert here.counts.claims[str(Code.NAME_TAKEN)] == 0
+
+
+async def test_a_resume_that_waits_for_another_claim_is_left_to_another_node_once_its_own_is_being_stopped(
+    here: Hub, there: Hub, guests: Guests
+) -> None:
+    token = await token_of(guests.at(there))
+    guests.at(here)
+    late = guests.at(here, token=token)
+    here.dismiss()
+    await until(lambda: not here.sessions)
+    assert not late.sent
+    found = await there.directory.find("ann")
+    assert found is not None
+    assert found.node_id == there.node_id
+
+
+async def test_a_resume_on_the_own_node_that_is_being_stopped_is_left_to_another_node(
+    here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_token, answered = here.directory.find_token, anyio.Event()
+
+    async def find(*about: str) -> Record | None:
+        found = await find_token(*about)
+        answered.set()
+        return found
+
+    monkeypatch.setattr(here.directory, "find_token", find)
+    token = await token_of(guests.at(here))
+    late = guests.at(here, token=token)
+    here.dismiss()
+    await answered.wait()
+    assert here.sessions["ann"].away
+    assert not late.sent
+    assert (await answer(guests.at(there, token=token)))["resumed"] is True
+
+
 async def test_a_resume_is_refused_by_a_session_that_lost_its_name_and_has_claimed_it_anew(
     here: Hub, guests: Guests
 ) -> None:

@@ -222,3 +222,14 @@ async def test_a_defect_behind_an_answer_is_logged_and_the_node_goes_on(
         await token_of(guests.at(here))
         await until(lambda: [line for line in log if line["event"] == "a step failed"])
     await token_of(guests.at(here, "ben"))
+
+
+async def test_a_claim_that_waits_for_another_one_leaves_the_name_free_once_the_node_is_being_stopped(
+    here: Hub, there: Hub, guests: Guests
+) -> None:
+    guests.at(here)
+    late = guests.at(here)
+    here.dismiss()
+    await until(lambda: not here.sessions and here.written)
+    assert not late.sent
+    assert await there.directory.find("ann") is None

@@ -3,7 +3,8 @@
 import asyncio
 import resource
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -130,6 +131,23 @@ async def test_accepting_stops_before_the_last_and_goes_on_after_some_relief(mon
     assert line.told == ["pause", "resume"]
     assert met == [True]
     assert not descriptors.short
+
+
+async def test_a_system_that_lists_no_descriptors_has_those_of_clients_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlisted(path: Path) -> Iterator[Path]:
+        raise FileNotFoundError(path)
+
+    clients, line = 0, Line()
+    descriptors = Descriptors(lambda: clients, lambda: None)
+    monkeypatch.setattr(Path, "iterdir", unlisted)
+    descriptors.start([line])
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    clients = 100 - SPARE
+    descriptors.pause_or_resume()
+    assert line.told == []
+    clients += 1
+    descriptors.pause_or_resume()
+    assert line.told == ["pause"]
 
 
 async def test_a_process_without_a_limit_never_stops(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.configuration.config import Config
+from relay.configuration.config import Config, StartError
 from relay.net import listeners, tcp_health
 
 MOST = 4 * listeners.KERNEL_BYTES  # the kernel doubles the requested size, and takes a little more
@@ -53,3 +53,26 @@ def test_a_client_that_does_not_read_or_is_not_read_costs_the_kernel_little(port
             assert send_all(client) <= MOST
             served.recv(MOST)
         assert served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * listeners.KERNEL_BYTES
+
+
+def test_a_system_without_some_options_has_ports_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for option in ("TCP_NOTSENT_LOWAT", "TCP_INFO"):
+        monkeypatch.delattr(socket, option)
+    with listeners.bind(Config(port=0, classic_port=None, http_port=None))["address"] as port:
+        assert port.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert port.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_workers_are_refused_where_they_can_not_share_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT")
+    with pytest.raises(StartError, match="several workers need SO_REUSEPORT"), listeners.reserved(Config(port=0)):
+        pass
+
+
+def test_a_host_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(StartError, match=r"^can't listen on nowhere: Name or service not known$"):
+        listeners.resolve("nowhere")

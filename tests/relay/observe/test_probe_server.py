@@ -1,9 +1,12 @@
 """The answers to a balancer, and requests that must do no harm."""
 
+import asyncio
+import errno
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -214,3 +217,43 @@ class TestServing:
     async def test_a_slow_client_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(probe_server, "REQUEST_SECONDS", 0.05)
         assert await self.ask(probes(str), b"GET /hea") == b""
+
+    async def test_a_page_that_takes_too_long_is_given_up_and_harms_nobody(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(probe_server, "RESPONSE_SECONDS", 0.05)
+        go_on, made = anyio.Event(), anyio.Event()
+
+        async def slow(accept: str) -> Page:
+            await go_on.wait()
+            made.set()
+            return await page(accept)
+
+        async with served(Probes(str, slow)) as address:
+            async with await anyio.connect_tcp(*address) as client:
+                await client.send(GET % b"/metrics")
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    await client.receive()
+            with capture_logs() as logs:
+                go_on.set()
+                await made.wait()
+                assert status(await get(address, b"/healthz")) == 200
+            assert logs == []
+
+    async def test_a_client_that_goes_before_it_is_accepted_is_nothing_to_tell(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop, gone = asyncio.get_running_loop(), list[socket.socket]()
+        accept = loop.sock_accept
+
+        async def aborted(sock: socket.socket) -> Any:
+            if not gone:
+                gone.append(sock)
+                raise ConnectionAbortedError(errno.ECONNABORTED, "Software caused connection abort")
+            return await accept(sock)
+
+        monkeypatch.setattr(loop, "sock_accept", aborted)
+        with capture_logs() as logs:
+            assert status(await self.ask(probes(str), GET % b"/healthz")) == 200
+        assert gone
+        assert logs == []

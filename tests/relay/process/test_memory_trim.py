@@ -1,6 +1,11 @@
 """The times at which memory is given back to the system."""
 
-from relay.process.memory_trim import REST_BYTES, REST_CHECKS, WORTH_BYTES, Heap
+import ctypes
+
+import anyio
+import pytest
+
+from relay.process.memory_trim import REST_BYTES, REST_CHECKS, WORTH_BYTES, Heap, trim_heap
 
 
 def test_memory_is_given_back_once_much_has_become_free() -> None:
@@ -33,3 +38,10 @@ def test_a_rest_of_memory_is_given_back_once_nobody_has_used_it_for_a_while() ->
         assert len(given) == 1
         heap.trim_if_worthwhile()
     assert given == [WORTH_BYTES, free[0]]
+
+
+@pytest.mark.anyio
+async def test_a_c_library_that_can_not_give_memory_back_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    with anyio.fail_after(10):
+        await trim_heap()

@@ -1,15 +1,18 @@
 """Several nodes on one machine: their settings from one set of options, and their output."""
 
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import pytest
 
-from relay.configuration.config import Config, ConfigError
-from relay.process import supervisor
+from relay.configuration.config import Config, ConfigError, StartError
+from relay.process import supervisor, systemd_notify
 
 # private: each is a step of a program that runs until it is stopped
 from relay.process.supervisor import _client_command, _lines, plan, plan_workers
@@ -152,3 +155,58 @@ async def test_a_node_that_cannot_be_started_at_all_says_why(monkeypatch: pytest
         await cluster._run_node(cluster._configs[0], tasks)
         tasks.cancel_scope.cancel()
     assert cluster.complaint == "node n1: can't be started: Resource temporarily unavailable"
+
+
+# private: likewise
+@pytest.mark.parametrize(
+    ("end", "replacing", "status"), [((0, ""), False, 0), ((1, "it broke"), False, 1), ((-9, ""), True, 1)]
+)
+def test_the_status_is_that_of_a_cluster_that_ended_as_it_was_told_or_by_itself(
+    end: tuple[int, str], replacing: bool, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run_once(cluster: supervisor._Cluster, config: Config) -> tuple[int, str]:
+        if end[1]:
+            cluster._addresses[config.name] = "127.0.0.1:1"  # it has listened
+        return end
+
+    monkeypatch.setattr(supervisor._Cluster, "_run_once", run_once)
+    assert supervisor.run(plan(Config(redis="redis://127.0.0.1:1"), 1), replacing=replacing) == status
+
+
+# private: likewise
+def test_a_cluster_that_never_listened_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(config: Config) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(supervisor, "_start", start)
+    with pytest.raises(StartError, match=r"^node \S+: can't be started: Resource temporarily unavailable$"):
+        supervisor.run(plan(Config(redis="redis://127.0.0.1:1"), 1))
+
+
+@pytest.mark.anyio
+# private: likewise
+async def test_a_worker_that_is_being_started_while_all_are_told_to_end_is_told_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = supervisor._Cluster(plan_workers(Config(name="n"), 1), replacing=True)
+
+    async def start(config: Config) -> anyio.abc.Process:
+        cluster._stopping = True
+        return await anyio.open_process(["sleep", "600"], stderr=subprocess.PIPE)
+
+    monkeypatch.setattr(supervisor, "_start", start)
+    assert await cluster._run_once(cluster._configs[0]) == (-signal.SIGTERM, "")
+
+
+# private: likewise
+@pytest.mark.parametrize(("up", "told"), [(1, []), (2, ["reloading", "ready"])])
+def test_the_service_manager_is_told_of_a_reload_unless_nodes_are_still_starting(
+    up: int, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = list[str]()
+    monkeypatch.setattr(systemd_notify, "reloading", lambda: said.append("reloading"))
+    monkeypatch.setattr(systemd_notify, "ready", lambda status: said.append("ready"))
+    cluster = supervisor._Cluster(plan(Config(), 2), replacing=False)
+    cluster._addresses = {str(number): "127.0.0.1:1" for number in range(up)}
+    cluster._reload()
+    assert said == told

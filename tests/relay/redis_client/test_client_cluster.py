@@ -376,3 +376,13 @@ async def test_members_that_are_all_elsewhere_are_found_by_the_name_that_was_giv
                     continue
         assert await redis_client.call("GET", LOW) == b"new"
         await context.__aexit__(None, None, None)
+
+
+async def test_a_cluster_whose_members_serve_nothing_yet_is_said_to_be_so(
+    scene: Scene, redis_client: RedisClient
+) -> None:
+    """Its members are up, and nobody has given them slots."""
+    scene.everybody_sees()
+    with pytest.raises(Unavailable, match="no server of the cluster serves any slot"):
+        await redis_client.refresh_topology()
+    assert redis_client.home(LOW) == f"{HOST}:{scene.low.port}"  # it is still the best that is known

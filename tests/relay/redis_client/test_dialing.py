@@ -130,12 +130,44 @@ async def test_a_server_that_will_not_do_is_named_with_its_own_words(
 @pytest.mark.parametrize(
     "words", ["ERR max number of clients reached", "DENIED Redis is running in protected mode because … " + 900 * "x"]
 )
-async def test_a_server_that_says_why_it_hangs_up_is_quoted(words: str) -> None:
+@pytest.mark.parametrize("login", [NOBODY, Login(None, "secret")], ids=["one command", "two commands"])
+async def test_a_server_that_says_why_it_hangs_up_is_quoted(words: str, login: Login) -> None:
     async with serving(Script(greeting=f"-{words}\r\n".encode())) as port:
         with pytest.raises(redis.exceptions.RedisError) as caught:
-            await Dialer(NOBODY).dial(HOST, port)
+            await Dialer(login).dial(HOST, port)
     assert str(caught.value).startswith(f"{HOST}:{port}: {words[:60]}")
     assert len(str(caught.value)) < 300
+
+
+async def test_a_user_who_may_not_select_the_database_is_told_so() -> None:
+    """It would read and write another one."""
+    async with serving(Script(b"-NOPERM no select\r\n" + PONG)) as port:
+        with pytest.raises(redis.exceptions.ResponseError, match=f"^{HOST}:{port}: NOPERM no select$"):
+            await Dialer(NOBODY, database=3).dial(HOST, port)
+
+
+async def test_a_host_that_can_be_no_name_is_told_with_its_address() -> None:
+    """A member of a cluster may announce anything."""
+    host = "x" * 64
+    with pytest.raises(redis.exceptions.ConnectionError, match=f"^{host}:1: .*too long"):
+        await Dialer(NOBODY).dial(host, 1)
+
+
+# private: a memory that only grows shows nowhere else
+async def test_a_cluster_that_announces_ever_new_servers_takes_no_more_memory_than_so_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dialing, "SERVERS", 2)
+    monkeypatch.setattr(dns_lookup, "NAMES", 2)
+    dialer = Dialer(NOBODY)
+    async with serving(Script(*[PONG] * 4)) as port:
+        with addresses(monkeypatch, HOST):
+            for host in ("127.0.0.1", "localhost", "redis.test", "127.0.0.1"):
+                (await dialer.dial(host, port)).close()
+                assert len(dialer._round_trips) <= 2
+    for number in range(5):
+        dialer._lookup._remember((str(number), 1), [])
+        assert len(dialer._lookup._before) <= 2
 
 
 async def test_a_user_who_may_not_ping_is_connected() -> None:
@@ -269,6 +301,21 @@ async def test_a_server_that_wants_a_certificate_gets_it(tmp_path: Path) -> None
             await Dialer(NOBODY, over_tls(authority)).dial("localhost", port)
 
 
+async def test_a_certificate_may_be_in_one_file_with_its_key(tmp_path: Path) -> None:
+    authority, clients = Authority(tmp_path), Authority(tmp_path, "clients")
+    certificate, key = clients.issue("node")
+    with certificate.open("ab") as file:
+        file.write(key.read_bytes())
+    key.unlink()
+    async with secured(authority, "redis", wants=clients) as port:
+        (await Dialer(NOBODY, Tls(authority.file, certfile=certificate)).dial("localhost", port)).close()
+
+
+async def test_a_server_that_need_not_prove_who_it_is_may_have_any_certificate(tmp_path: Path) -> None:
+    async with secured(Authority(tmp_path), "redis") as port:
+        (await Dialer(NOBODY, Tls(verify=False, check_hostname=False)).dial("localhost", port)).close()
+
+
 # private: how often it is read shows nowhere else
 async def test_trusted_certificates_are_read_once_for_as_long_as_they_stay(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
@@ -304,6 +351,7 @@ async def test_renewed_certificates_are_read_by_the_next_connection(tmp_path: Pa
         (Tls(Path("/nowhere.pem")), "ssl_ca_certs '/nowhere.pem' can't be read: No such file or directory"),
         (Tls(ca_path=Path("/nowhere")), "ssl_ca_path '/nowhere' is no folder"),
         (Tls(certfile=Path("/nowhere.crt")), "ssl_certfile '/nowhere.crt' can't be read"),
+        (Tls(certfile=Path(__file__)), "ssl_certfile '.*' and ssl_keyfile '.*' can't be used: "),
         (Tls(ca_data="nonsense"), "ssl_ca_data can't be used: it isn't PEM"),
         (Tls(ciphers="nonsense"), "ssl_ciphers 'nonsense' names no cipher"),
     ],

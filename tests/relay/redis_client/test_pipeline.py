@@ -9,7 +9,9 @@ import anyio
 import pytest
 import redis.exceptions
 
+from relay.redis_client import round_trip_timeout
 from relay.redis_client.client import RedisClient
+from relay.redis_client.dialing import Connection
 from relay.redis_client.pipeline import PipelineConnection
 from tests.relay.desk import until
 
@@ -40,8 +42,9 @@ class Server:
 
 
 class Scene:
-    def __init__(self, server: Server, line: PipelineConnection) -> None:
+    def __init__(self, server: Server, port: int, line: PipelineConnection) -> None:
         self.server = server
+        self.port = port
         self.line = line
         self.current = True
 
@@ -54,8 +57,9 @@ class Scene:
 async def opened() -> AsyncIterator[Scene]:
     server = Server()
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
-        redis_client = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-        scene = Scene(server, PipelineConnection(lambda: redis_client.connect(""), lambda _: scene.current))
+        port = listener.sockets[0].getsockname()[1]
+        redis_client = RedisClient(f"redis://127.0.0.1:{port}")
+        scene = Scene(server, port, PipelineConnection(lambda: redis_client.connect(""), lambda _: scene.current))
         yield scene
         scene.line.close()
         await redis_client.aclose()
@@ -109,3 +113,26 @@ async def test_a_pipeline_that_was_cancelled_leaves_no_answers_behind() -> None:
             tasks.cancel_scope.cancel()
         assert await scene.ask(b":2\r\n") == [2]
         assert scene.server.connections == 2, "an answer might still come on the first one"
+
+
+async def test_a_command_to_a_server_that_hung_up_before_is_told_of_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
+        monkeypatch.setattr(round_trip_timeout, wait, 3600.0)
+    async with opened() as scene:
+        redis_client = RedisClient(f"redis://127.0.0.1:{scene.port}")
+
+        async def lost() -> Connection:
+            connection = await redis_client.connect("")
+            connection.close()
+            await until(connection.reader.at_eof)
+            return connection
+
+        line = PipelineConnection(lost, lambda _: True)
+        with (
+            anyio.fail_after(30),
+            pytest.raises(redis.exceptions.ConnectionError, match=f"127.0.0.1:{scene.port}: connection lost"),
+        ):
+            await line.ask([("GET", "1")])
+        await redis_client.aclose()

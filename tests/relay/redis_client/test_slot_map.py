@@ -134,7 +134,19 @@ class TestReading:
         assert not found.claims
         assert found.members == {"10.0.0.2:7000"}
 
-    @each_row("rows", [[[1]], [["x"]], [[0, 1, b"x"]], [[0, 1, [None]]], [None], [[0, 1]]])
+    @each_row(
+        "rows",
+        [
+            [[1]],
+            [[9, 0, server(b"10.0.0.1")]],
+            [[0, SLOTS, server(b"10.0.0.1")]],
+            [["x"]],
+            [[0, 1, b"x"]],
+            [[0, 1, [None]]],
+            [None],
+            [[0, 1]],
+        ],
+    )
     def test_a_senseless_answer_is_an_error(self, rows: Any) -> None:
         with pytest.raises(ValueError, match="CLUSTER SLOTS"):
             read(rows, "", ASKED)

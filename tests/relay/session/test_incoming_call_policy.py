@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from relay.protocol.commands_and_events import (
     AcceptCall,
@@ -31,7 +32,8 @@ from relay.protocol.commands_and_events import (
     Welcome,
     Who,
 )
-from relay.protocol.errors import Code
+from relay.protocol.errors import Code, Presence
+from relay.session.peer_messages import Decline, Invite
 from relay.session.runtime_interface import Limits
 from tests.relay.world import User, World, enter, pair
 
@@ -205,6 +207,28 @@ def test_a_call_taken_too_late_is_missed(world: World) -> None:
     assert refusals(ann.hears()) == [(Code.DECLINED, "ben")]
     assert ben.hears() == [Missed("ann", chat)]
     pair(enter(world.place("n1"), "cas"), ann)  # both are free again
+
+
+def test_a_call_taken_by_calling_back_is_missed_if_its_taker_gives_it_up_at_once(world: World) -> None:
+    ann, ben, chat = ringing(world)
+    ben.says(Call("ann"))
+    ben.session.receive(Cancel())
+    world.settle()
+    missed, refused = ben.hears()
+    assert missed == Missed("ann", chat)
+    assert refusals([refused]) == [(Code.DECLINED, "ann")]
+    assert refusals(ann.hears()) == [(Code.UNAVAILABLE, "ben")]
+    pair(ben, enter(world.place("n1"), "cas"))  # both are free again
+    assert ann.session.presence is Presence.FREE
+
+
+def test_a_caller_on_a_node_of_an_earlier_release_hears_busy_at_once(world: World) -> None:
+    """Its node would give the call up before anybody could have answered."""
+    ann, ben = enter(world.place("n1"), "ann"), asking(world, "ben")
+    ben.place.deliver(Invite("ben", "c0", replace(ann.session.party, rings=False)))
+    assert [mail for _, mail in world.mail()] == [Decline("ann", "c0", Code.BUSY)]
+    assert ben.hears() == []
+    assert ben.session.presence is Presence.FREE
 
 
 def test_a_callee_that_does_not_ask_is_paired_at_once_and_a_resume_may_change_that(world: World) -> None:

@@ -297,6 +297,13 @@ class TestALostName:
         assert codes(tim) == [Code.NAME_LOST]
         assert tim.closed
 
+    def test_a_person_whose_record_turns_out_to_be_anothers_is_told_and_closed(self, world: World, tim: User) -> None:
+        world.directory.grant("tim", "n9", "another", world.records["tim"].body)
+        tim.session.runtime.save(tim.session)
+        world.settle()
+        assert codes(tim) == [Code.NAME_LOST]
+        assert tim.closed
+
     def test_a_session_that_is_away_ends(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         ann.says(EndOfStream())
