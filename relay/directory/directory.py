@@ -23,7 +23,7 @@ from relay.directory.record import BadRecord, Record, SessionRecord
 from relay.protocol.errors import Presence
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import Keys, RecordKey
-from relay.shared_types import Located
+from relay.shared_types import FormerSession, Located
 
 __all__ = ["Directory", "Lease", "NameLost", "Record", "SessionRecord", "Unavailable"]
 
@@ -164,7 +164,7 @@ class Directory:
         """
         place = self.keys.place(canonical_name)
         owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
-        text = record.encode(body or msgspec.structs.replace(holder.body, away=False, calling=False))
+        text = record.encode(body or moved(holder))
         highest = max(self._highest, holder.fencing_token)
         answer = await self._redis_client.script(
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
@@ -318,6 +318,12 @@ class Directory:
                     await self._redis_client.script(_RELEASE, key, field, holder.node_id, holder.session_id)
             if not int(cursor):
                 return outdated
+
+
+def moved(holder: Record) -> SessionRecord:
+    """Return the body of the session that this one becomes on another node."""
+    former = FormerSession(holder.session_id, holder.body.returns)
+    return msgspec.structs.replace(holder.body, away=False, calling=False, returns=0, former=former)
 
 
 def _shows(holder: Record, token_hash: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import structlog
 from anyio.abc import TaskGroup
 
-from relay.clock import clock, clocks
+from relay.clock import clock
 from relay.directory.directory import REPLACED_SERVER_SECONDS, Directory, Record, SessionRecord, Unavailable
 from relay.entropy import entropy
 from relay.hub.record_writer import RecordWriter
@@ -22,7 +22,7 @@ from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.session import Session, State
-from relay.shared_types import Located
+from relay.shared_types import FormerSession, Located
 from relay.tasks.worker_pool import WorkerPool
 
 # A takeover is tried this many times if another one was quicker, because a single rival can't be quicker every time.
@@ -272,7 +272,8 @@ class NameClaims:
         """Give the connection of the new session to the old session, and end the new one."""
         old, new = here.disconnect(), session.disconnect()
         session.close()
-        here.grace_period.end(clocks.wall_ns() // 1000)
+        here.grace_period.end()
+        self._records.save(here)
         if old is not None:
             old.write_buffer.tell(Replaced())
             old.close()
@@ -300,7 +301,11 @@ class NameClaims:
             self._hub.post(
                 holder.node_id,
                 SessionMoved(
-                    name.canonical_name, holder.session_id, fencing_token=fencing_token, node_id=self._hub.node_id
+                    name.canonical_name,
+                    holder.session_id,
+                    fencing_token=fencing_token,
+                    node_id=self._hub.node_id,
+                    returns=holder.body.returns,
                 ),
             )
             if session.state is State.ENDED:  # the node is stopping, and the client may resume on another one
@@ -318,6 +323,7 @@ class NameClaims:
                         chat=chat,
                         ended=ended,
                         previous_chat=body.previous_chat,
+                        former=FormerSession(holder.session_id, body.returns),
                     )
                 )
                 self._hub.began(session, resumed=True)
