@@ -249,10 +249,13 @@ class NameClaims:
             session.unclaimed(Code.UNAVAILABLE)
             self._hub.wake(session)
             return
-        moved = holder is not None and (holder.node_id, holder.session_id) != (self._hub.node_id, here.session_id)
+        owner = (self._hub.node_id, here.session_id)
         self._hub.open_tick()
-        if moved and self._owns(here, name):
-            (here.replaced if ours else here.name_lost)()
+        if holder is not None and (holder.node_id, holder.session_id) != owner and self._owns(here, name):
+            if ours:
+                here.replaced(holder.body.returns_of(here.session_id))
+            else:
+                here.name_lost()
         if session.state is not State.CLAIMING:
             return
         if not self._owns(here, name):
