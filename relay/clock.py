@@ -15,18 +15,16 @@ class Clocks:
     Call them as `clocks.wall()`: a copy of the function that was taken earlier would go on reading the old clock.
     """
 
-    __slots__ = ("lease", "monotonic", "wall", "wall_ns")
+    __slots__ = ("lease", "monotonic", "wall")
 
     lease: Callable[[], float]  # seconds of a clock that never steps, and counts the sleep of the machine if it can
     monotonic: Callable[[], float]  # seconds of a clock that never steps
     wall: Callable[[], float]  # Unix time in seconds, which may step
-    wall_ns: Callable[[], int]  # Unix time in nanoseconds
 
     def __init__(self) -> None:
         self.lease = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
         self.monotonic = time.monotonic
         self.wall = time.time
-        self.wall_ns = time.time_ns
 
 
 clocks: Final = Clocks()

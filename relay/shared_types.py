@@ -1,4 +1,4 @@
-"""Types that several packages share: a side of a chat, a chat that ended, and the location of a name."""
+"""Types that several packages share: a side of a chat, a chat that ended, a former session, the location of a name."""
 
 from typing import Annotated, Final, NamedTuple
 
@@ -38,6 +38,13 @@ class Ended(msgspec.Struct, array_like=True, frozen=True):
     chat: str
     name: str  # the partner's display name
     reason: Reason
+
+
+class FormerSession(msgspec.Struct, array_like=True, frozen=True):
+    """The session on another node that became this one, as its record was when it was replaced."""
+
+    session_id: str
+    returns: int  # the number of times that a client had come back to it
 
 
 class Located(msgspec.Struct, frozen=True):

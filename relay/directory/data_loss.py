@@ -47,6 +47,7 @@ class _Shard(Struct):
     doubted: set[int] = field(default_factory=set)  # those that may have lost data, and have to be checked
     unsure: float = float("-inf")  # time when it was last silent, another server or with a clock that was set
     clock: tuple[float, float] | None = None  # seconds by which its clock is ahead of ours, at least and at most
+    clock_set: float = float("-inf")  # time when that was last seen to change
 
 
 class DataLossWatch:
@@ -72,6 +73,11 @@ class DataLossWatch:
         shard = self._shards.get(self._redis_client.home(key))
         return shard is None or clock() - shard.unsure >= self._lease.seconds
 
+    def clock_set(self, key: str) -> float:
+        """Return when the clock of the key's server was last seen to be set. What it says of times before is wrong."""
+        shard = self._shards.get(self._redis_client.home(key))
+        return float("-inf") if shard is None else shard.clock_set
+
     def timed(self, key: str, began: float, time: float) -> None:
         """Note a server's time from a call begun at `began`. A server whose clock was set isn't steady.
 
@@ -84,7 +90,7 @@ class DataLossWatch:
         low, high = shard.clock = time - now, time - began
         if known is not None and (step := max(low - known[1], known[0] - high)) > self._lease.slow:
             log.warning("the clock of redis was set", seconds=round(step if low > known[1] else -step, 1))
-            shard.unsure = now
+            shard.unsure = shard.clock_set = now
 
     # --- the watch
 
@@ -120,7 +126,7 @@ class DataLossWatch:
         for home, shard in shards.items():
             old = self._shards.get(home, _Shard())
             shard.doubted = (old.doubted & set(shard.partitions)) | (set(shard.partitions) - set(old.partitions))
-            shard.unsure, shard.clock = old.unsure, old.clock
+            shard.unsure, shard.clock, shard.clock_set = old.unsure, old.clock, old.clock_set
             if self._shards and not old.partitions:
                 shard.unsure = clock()
         self._shards = shards

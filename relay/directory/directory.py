@@ -23,7 +23,7 @@ from relay.directory.record import BadRecord, Record, SessionRecord
 from relay.protocol.errors import Presence
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import Keys, RecordKey
-from relay.shared_types import Located
+from relay.shared_types import FormerSession, Located
 
 __all__ = ["Directory", "Lease", "NameLost", "Record", "SessionRecord", "Unavailable"]
 
@@ -99,7 +99,7 @@ class Directory:
                 case [b"ok", fencing_token]:
                     return self._fence(fencing_token)
                 case [b"taken", raw]:
-                    holder = _read(raw, place)
+                    holder = self._read(raw, place)
                     if holder is None or self._outdated(holder) or not await self._vacant(holder):
                         return None
                     seen = holder.version
@@ -119,7 +119,7 @@ class Directory:
         place = self.keys.place(canonical_name)
         while (answer := await self._redis_client.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
             self._delegate.partitions_lost(place.partition)
-        holder = _read(answer[1], place) if answer[0] == b"found" else None
+        holder = self._read(answer[1], place) if answer[0] == b"found" else None
         return holder if holder is not None and _shows(holder, token_hash) else None
 
     async def find(self, canonical_name: str, token_hash: str | None = None) -> Record | None:
@@ -147,7 +147,7 @@ class Directory:
                 case [b"none"]:
                     return None
                 case [b"found", raw, trusted]:
-                    holder = _read(raw, place)
+                    holder = self._read(raw, place)
                     if trusted or token_hash is None or (holder is not None and _shows(holder, token_hash)):
                         return holder
             await self._wait(place)
@@ -164,7 +164,7 @@ class Directory:
         """
         place = self.keys.place(canonical_name)
         owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
-        text = record.encode(body or msgspec.structs.replace(holder.body, away=False, calling=False))
+        text = record.encode(body or moved(holder))
         highest = max(self._highest, holder.fencing_token)
         answer = await self._redis_client.script(
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
@@ -234,6 +234,15 @@ class Directory:
         place = self.keys.place(canonical_name)
         await self._redis_client.script(_RELEASE, place.key, place.field, self.lease.node_id, session_id)
 
+    def _read(self, raw: bytes, place: RecordKey) -> Record | None:
+        try:
+            holder = record.decode(raw)
+        except BadRecord as error:
+            log.warning("unreadable record", key=place.key, field=place.field, error=str(error))
+            return None
+        self.know(holder.fencing_token)
+        return holder
+
     def _fence(self, raw: bytes) -> int:
         fencing_token = int(raw)
         self.know(fencing_token)
@@ -255,7 +264,7 @@ class Directory:
         return self._highest
 
     def know(self, fencing_token: int) -> None:
-        """Note a fencing token from another node, so that a server with an older clock or data grants no lower ones."""
+        """Note a fencing token of any owner, so that a server with an older clock or data grants no lower ones."""
         if fencing_token <= FENCE_MAX:
             self._highest = max(self._highest, fencing_token)
 
@@ -312,6 +321,7 @@ class Directory:
                     holder = record.decode(raw)
                 except BadRecord:
                     continue  # the epoch, or a record of another version
+                self.know(holder.fencing_token)
                 if self._outdated(holder):
                     outdated = True
                 elif await self._vacant(holder):
@@ -320,13 +330,11 @@ class Directory:
                 return outdated
 
 
+def moved(holder: Record) -> SessionRecord:
+    """Return the body of the session that this one becomes on another node."""
+    former = FormerSession(holder.session_id, holder.body.returns)
+    return msgspec.structs.replace(holder.body, away=False, calling=False, returns=0, former=former)
+
+
 def _shows(holder: Record, token_hash: str) -> bool:
     return hmac.compare_digest(holder.body.token, token_hash)
-
-
-def _read(raw: bytes, place: RecordKey) -> Record | None:
-    try:
-        return record.decode(raw)
-    except BadRecord as error:
-        log.warning("unreadable record", key=place.key, field=place.field, error=str(error))
-        return None

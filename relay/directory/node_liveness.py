@@ -94,7 +94,9 @@ class NodeLiveness:
             absent = now - missing.first
             return absent if absent > self._lease.seconds and trusted else None
         self._missing.pop(node_id, None)
-        promise = self._promise(node_id, now, time + ttl / 1000, ttl / 1000 - TAIL_SECONDS, length / 1000)
+        # If Redis' clock was set forward since a lease lapsed, its TTL says that this was long ago.
+        left = max(ttl / 1000 - TAIL_SECONDS, self._data_loss.clock_set(key) - now)
+        promise = self._promise(node_id, now, time + ttl / 1000, left, length / 1000)
         if now < promise.until:
             return None
         return now - promise.until if trusted else None

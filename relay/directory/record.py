@@ -2,7 +2,7 @@
 
 import msgspec
 
-from relay.shared_types import ChatRef, Ended, Party, Seconds
+from relay.shared_types import ChatRef, Ended, FormerSession, Party, Seconds
 
 
 class SessionRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -17,6 +17,16 @@ class SessionRecord(msgspec.Struct, array_like=True, frozen=True):
     ended: Ended | None = None  # its last chat that is over
     previous_chat: ChatRef | None = None  # the chat that goes on if `chat` is being agreed on and that fails
     calling: bool = False  # whether it rings, or waits for a call that rings: other callers get `busy`
+    returns: int = 0  # the number of times that a client came back to the session on its node
+    former: FormerSession | None = None  # the session that moved to this node and became this one
+
+    def returns_of(self, session_id: str) -> int:
+        """Return how often a client had come back to that session when it became this one.
+
+        The result is -1 if that isn't known to have happened: both may come from a third one, on two servers that were
+        primaries at once, or a session between them may have been missed.
+        """
+        return self.former.returns if self.former is not None and self.former.session_id == session_id else -1
 
     @property
     def engaged(self) -> ChatRef | None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import structlog
 from anyio.abc import TaskGroup
 
-from relay.clock import clock, clocks
+from relay.clock import clock
 from relay.directory.directory import REPLACED_SERVER_SECONDS, Directory, Record, SessionRecord, Unavailable
 from relay.entropy import entropy
 from relay.hub.record_writer import RecordWriter
@@ -22,7 +22,7 @@ from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.session import Session, State
-from relay.shared_types import Located
+from relay.shared_types import FormerSession, Located
 from relay.tasks.worker_pool import WorkerPool
 
 # A takeover is tried this many times if another one was quicker, because a single rival can't be quicker every time.
@@ -248,10 +248,13 @@ class NameClaims:
             session.unclaimed(Code.UNAVAILABLE)
             self._hub.wake(session)
             return
-        moved = holder is not None and (holder.node_id, holder.session_id) != (self._hub.node_id, here.session_id)
+        owner = (self._hub.node_id, here.session_id)
         self._hub.open_tick()
-        if moved and self._owns(here, name):
-            (here.replaced if ours else here.name_lost)()
+        if holder is not None and (holder.node_id, holder.session_id) != owner and self._owns(here, name):
+            if ours:
+                here.replaced(holder.body.returns_of(here.session_id))
+            else:
+                here.name_lost()
         if session.state is State.ENDED:  # the node is stopping
             return
         if not self._owns(here, name):
@@ -272,7 +275,8 @@ class NameClaims:
         old, new = here.disconnect(), session.disconnect()
         assert new is not None
         session.close()
-        here.grace_period.end(clocks.wall_ns() // 1000)
+        here.grace_period.end()
+        self._records.save(here)
         if old is not None:
             old.write_buffer.tell(Replaced())
             old.close()
@@ -299,7 +303,11 @@ class NameClaims:
             self._hub.post(
                 holder.node_id,
                 SessionMoved(
-                    name.canonical_name, holder.session_id, fencing_token=fencing_token, node_id=self._hub.node_id
+                    name.canonical_name,
+                    holder.session_id,
+                    fencing_token=fencing_token,
+                    node_id=self._hub.node_id,
+                    returns=holder.body.returns,
                 ),
             )
             if session.state is State.ENDED:  # the node is stopping, and the client may resume on another one
@@ -317,6 +325,7 @@ class NameClaims:
                         chat=chat,
                         ended=ended,
                         previous_chat=body.previous_chat,
+                        former=FormerSession(holder.session_id, body.returns),
                     )
                 )
                 self._hub.began(session, resumed=True)

@@ -109,7 +109,7 @@ class RecordWriter:
             else:
                 if session.chat is not None and not resumed.body.knows(session.chat.id):
                     session.part(Reason.LOST)  # it was resumed from an older server's record, without this chat
-                session.replaced(resumed.fencing_token)
+                session.replaced(resumed.body.returns_of(session.session_id))
 
     async def _give_back(self, session: Session) -> None:
         try:
@@ -193,4 +193,6 @@ def body(session: Session) -> SessionRecord:
         ended=session.ended,
         previous_chat=session.previous_chat,
         calling=session.calling,
+        returns=session.grace_period.returns,
+        former=session.former,
     )

@@ -16,8 +16,11 @@ from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.keys import Keys
 
 REPORT_SECONDS: Final = 2.0
-# The last report of a dead node is kept as long as its lapsed lease. Then another node deletes it.
+# The lifetime of the key with all reports, after the last one. The last report of a dead node is kept as long as its
+# lapsed lease. Then another node deletes it.
 KEPT_SECONDS: Final = 3600.0
+# What PTTL answers for a key that doesn't exist.
+NO_KEY: Final = -2
 # The lifetime of the key with the node id of the last node of this name, which is a few reports.
 PLACE_SECONDS: Final = 10.0
 # A node looks for old reports of dead nodes each time it has written this many of its own.
@@ -37,7 +40,7 @@ class StatusPublisher:
         self._config = config
         self._node_id = node_id
         self._redis_client = redis_client
-        self._key, self._place = keys.nodes, keys.called(config.name)
+        self._keys, self._key, self._place = keys, keys.nodes, keys.called(config.name)
         self._namesake = DuplicateNodeName(config.name, node_id)
         self._hub = hub
         self._trouble = trouble
@@ -97,9 +100,17 @@ class StatusPublisher:
         self._namesake.found((found or b"").decode(errors="backslashreplace"))
 
     async def _tidy(self) -> None:
+        """Delete what is no report, and the reports of nodes whose lapsed lease is gone too.
+
+        The time in a report doesn't show its age, because it is that of another machine's clock.
+        """
         reports = await read(self._redis_client, self._key)
-        now = clocks.wall()
-        old = [node_id for node_id, report in reports.items() if report is None or now - report.at > KEPT_SECONDS]
+        leases = await self._redis_client.each(("PTTL", self._keys.lease(node_id)) for node_id in reports)
+        old = [
+            node_id
+            for (node_id, report), ttl in zip(reports.items(), leases, strict=True)
+            if report is None or ttl == NO_KEY
+        ]
         if old:
             await self._redis_client.call("HDEL", self._key, *old)
 

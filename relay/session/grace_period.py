@@ -1,6 +1,6 @@
 """Waits for a client that is gone and may come back: tells its partner, and ends the session after the grace period."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from relay.protocol.errors import Code, Ending, Reason
 from relay.session.peer_messages import Away
@@ -9,32 +9,28 @@ if TYPE_CHECKING:
     from relay.session.session import Session
 
 
-# If a client came back here more than this after its session had moved to another node (microseconds, by the clocks of
-# this node and of Redis), then it is the same client as there: this node had missed the move while Redis had lost its
-# data. Two clients that resume at once are closer together, and one of them has to hear that it was replaced.
-RIVALS_US: Final = 500_000
-
-
 class GracePeriod:
     """Handles the absences of one session's client, one at a time."""
 
-    __slots__ = ("_number", "_session", "ended_us")
+    __slots__ = ("_number", "_session", "returns")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._number = 0
-        self.ended_us = 0  # time of a client's last return on this node, in microseconds like fencing tokens; 0: never
+        self.returns = 0  # the number of times that a client came back to the session on this node
 
-    def ended_after(self, fencing_token: int) -> bool:
-        """Return whether the client came back here long after its session had moved elsewhere under this fencing token.
+    def ended_after(self, returns: int) -> bool:
+        """Return whether a client may have come here after its session had moved elsewhere.
 
-        A token of 0 means that the time of the move is unknown.
+        `returns` is the number in the record that the move replaced; -1 if it may not have replaced this session's.
+        Only a move that knew of the last return here is known to be later. Time stamps tell nothing of that, because
+        the clocks of nodes and of servers differ.
         """
-        return 0 < fencing_token < self.ended_us - RIVALS_US
+        return returns < self.returns
 
-    def end(self, at_us: int) -> None:
-        """Note that a client came back to the session on this node at `at_us` (microseconds)."""
-        self.ended_us = at_us
+    def end(self) -> None:
+        """Note that a client came back to the session on this node. The caller writes the record."""
+        self.returns += 1
 
     def begin(self) -> None:
         """Begin an absence: the client is gone."""

@@ -195,7 +195,7 @@ def _unknown_session(session: Session, mail: UnknownSession) -> None:
 
 def _session_moved(session: Session, mail: SessionMoved) -> None:
     if session.session_id == mail.session_id:
-        session.superseded() if mail.superseded else session.replaced(mail.fencing_token, mail.node_id)
+        session.superseded() if mail.superseded else session.replaced(mail.returns, mail.node_id)
     else:
         session.runtime.moved(mail)
 

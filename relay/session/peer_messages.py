@@ -141,7 +141,7 @@ class Resync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
 
 
 class SessionMoved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
-    """Tells the node that held a session that the client has resumed it elsewhere, under this fencing token.
+    """Tells the node that held a session that the client has resumed it elsewhere.
 
     With `superseded` the session wasn't resumed: its user has claimed the name anew, and the session is over.
     """
@@ -149,8 +149,9 @@ class SessionMoved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
     to: str
     session_id: str
     superseded: bool = False
-    fencing_token: int = 0  # 0: the sending node doesn't say it
+    fencing_token: int = 0  # that of the move; only nodes of earlier releases read it
     node_id: str = ""  # the node that has the session now; empty: that node doesn't understand `Knew`
+    returns: int = 0  # how often a client had come back to the session, by the replaced record; 0: maybe unknown
 
 
 class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):

@@ -21,7 +21,7 @@ from relay.protocol.commands_and_events import Away, Claim, Left, Paired, Resume
 from relay.protocol.errors import Code, Presence, Reason
 from relay.session.chat import Chat
 from relay.session.peer_messages import ChatEnded, Resync
-from relay.shared_types import ChatRef, Ended, Located
+from relay.shared_types import ChatRef, Ended, FormerSession, Located
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -37,6 +37,7 @@ class RestoredState(Struct, frozen=True):
     chat: ChatRef | None
     ended: Ended | None
     previous_chat: ChatRef | None = None  # see `relay.directory.directory.SessionRecord`
+    former: FormerSession | None = None  # the session on the former node
 
 
 def come_back(session: "Session", claim: Claim) -> None:

@@ -47,7 +47,7 @@ from relay.session.peer_messages import ChatEnded, FlowAck, HalfClosed, Knew, Ma
 from relay.session.resume import RestoredState, partner_lost
 from relay.session.runtime_interface import SessionRuntime
 from relay.session.send_window import SendWindow
-from relay.shared_types import ChatRef, Ended, Party
+from relay.shared_types import ChatRef, Ended, FormerSession, Party
 
 # These commands wait for the outcome of the messages before them.
 _DEPARTURES: Final = (Leave, Quit, Call, EndOfStream, DrainClose)
@@ -125,6 +125,7 @@ class Session:
         "ended",
         "fallback_chat",
         "fencing_token",
+        "former",
         "grace_period",
         "name",
         "named",
@@ -161,6 +162,7 @@ class Session:
         self.name: Name | None = None
         self.session_id = ""  # distinguishes this session from all others that ever owned the name
         self.fencing_token = 0
+        self.former: FormerSession | None = None  # the session on another node that became this one
         self.token_hash = ""  # the hash of the token that resumes this session
         self.acks = False  # the client acknowledges messages itself
         self.grace_period = GracePeriod(self)
@@ -563,7 +565,7 @@ class Session:
     def inherit(self, restored: RestoredState) -> None:
         """Take over the state of the session from its record."""
         self.name, self.session_id, self.fencing_token = restored.name, restored.session_id, restored.fencing_token
-        self.token_hash, self.ended = restored.token_hash, restored.ended
+        self.token_hash, self.ended, self.former = restored.token_hash, restored.ended, restored.former
         if restored.chat is not None:
             self.chat, self.fallback_chat = Chat(*restored.chat), restored.previous_chat
             self.tie()
@@ -600,11 +602,13 @@ class Session:
             self.runtime.post(self.runtime.node_id, mail)
         self.deferred.clear()
 
-    def replaced(self, fencing_token: int = 0, node_id: str = "") -> None:
-        """End the session here, because another node has it now.
+    def replaced(self, returns: int | None = None, node_id: str = "") -> None:
+        """End the session here, because another one has its place now.
 
-        `fencing_token` is the one of the move. If the client came back here long after that, it isn't told that it was
-        replaced, so it resumes on the other node. `node_id` is the other node if that wants a `Knew`.
+        `returns` is how often a client had come back here, as the record said that a move to another node replaced; -1
+        if it may not have been this session's; None if the other client is known to be the later one. Otherwise the
+        client here may be, so it isn't told that it was replaced, and resumes the other session. `node_id` is the other
+        node if that wants a `Knew`.
         """
         self.call_policy.cancel_incoming(Code.AWAY)
         self.pairing.moved()
@@ -621,7 +625,7 @@ class Session:
                 self.runtime.post(
                     node_id, Knew(self.canonical_name, self.chat.id, timed, times, said=said, said_times=said_times)
                 )
-        if not self.grace_period.ended_after(fencing_token):
+        if returns is None or not self.grace_period.ended_after(returns):
             self.runtime.tell(self, Replaced())
         self.runtime.forget(self, Ending.REPLACED)
         self.close()

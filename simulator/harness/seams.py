@@ -29,7 +29,6 @@ THREAD_SECONDS: Final = 0.001
 PARTITIONS: Final = 32
 # How often a thread that waits for a name server asks again.
 NAME_SERVER_SECONDS: Final = 0.1
-_NANOSECONDS: Final = 1_000_000_000
 
 
 class _Current:
@@ -60,9 +59,6 @@ class _Current:
 
     def wall(self) -> float:
         return self.process.clock.time_of_day()
-
-    def wall_ns(self) -> int:
-        return int(self.wall() * _NANOSECONDS)
 
     def stream_socket(self, family: int) -> socket.socket:
         made: Any = self.process.kernel.socket(family, socket.SOCK_STREAM)
@@ -106,15 +102,7 @@ def seams(world: World) -> Iterator[None]:
     current = _Current(world)
     randomness = _Randomness(current)
     places: list[tuple[Any, dict[str, Any]]] = [
-        (
-            clocks,
-            {
-                "lease": current.monotonic,
-                "monotonic": current.monotonic,
-                "wall": current.wall,
-                "wall_ns": current.wall_ns,
-            },
-        ),
+        (clocks, {"lease": current.monotonic, "monotonic": current.monotonic, "wall": current.wall}),
         (entropy, {"source": randomness}),
         (pairchat.entropy.entropy, {"source": randomness}),
         (outgoing_sockets, {"stream": current.stream_socket, "addresses": current.addresses}),

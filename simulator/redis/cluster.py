@@ -160,14 +160,25 @@ class Cluster:
             peer.failed = None
 
     def _hear_claims(self, member: ClusterMember, other: ClusterMember) -> None:
-        """Have a member adopt the slots that another one claims under a higher epoch than their owner's."""
+        """Have a member adopt the slots that another one claims under a higher epoch than their owner's.
+
+        Under which epoch doesn't matter for a slot that its owner doesn't claim any more: it may have taken another one
+        later, and so have the higher epoch.
+        """
         mine, former = member.owners, member.me.primary or member.id
         lost = set()
-        for slot in other.owners.of(other.id):
+        claimed = other.owners.of(other.id)
+        given_away = set(mine.of(other.id)).difference(claimed)
+        if not given_away <= member.unclaimed:
+            member.unclaimed |= given_away
+            mine.version += 1  # whoever has claimed them before has to be heard again
+        for slot in claimed:
             holder = mine[slot]
             if holder == other.id:
+                member.unclaimed.discard(slot)
                 continue
-            if holder is not None and member.peers[holder].epoch >= other.me.epoch:
+            sure = holder is not None and slot not in member.unclaimed
+            if sure and member.peers[holder or ""].epoch >= other.me.epoch:
                 continue
             if holder == former:
                 lost.add(slot)
@@ -225,6 +236,7 @@ class Cluster:
             return
         if member.elects is None:
             if now >= member.retries:
+                self._hear_of_slots(member, primary)
                 wait = ELECTION_SECONDS + self._random.uniform(0, ELECTION_SECONDS)
                 member.elects = now + wait + RANK_SECONDS * self._rank(member)
         elif now >= member.elects:
@@ -233,6 +245,25 @@ class Cluster:
             member.retries = now + 2 * patience
             if self._elect(member, primary, now):
                 self.take_over(member)
+
+    def _hear_of_slots(self, member: ClusterMember, primary: str) -> None:
+        """Have a replica learn what others know of its silent primary's slots (UPDATE).
+
+        The primary may have taken a slot just before, or given one away. Nobody would vote for an older claim.
+        """
+        for other in self.members:
+            if other is member or not self._hear(member, other):
+                continue
+            for owner in {primary, *(other.owners[slot] for slot in member.owners.of(primary))} - {None}:
+                assert owner is not None
+                epoch = other.peers[owner].epoch
+                if epoch <= member.peers[owner].epoch:
+                    continue
+                member.peers[owner].epoch, member.epoch = epoch, max(member.epoch, epoch)
+                for slot in other.owners.of(owner):
+                    holder = member.owners[slot]
+                    if holder != owner and (holder is None or member.peers[holder].epoch < epoch):
+                        member.assign(slot, owner)
 
     def _rank(self, member: ClusterMember) -> int:
         """Return how many replicas of the same primary have more of its data."""

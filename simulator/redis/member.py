@@ -51,6 +51,7 @@ class ClusterMember:
         self.votes: dict[str, float] = {}  # when it last voted on the place of a primary, by that one's id
         self.peers: dict[str, Peer] = {}  # all members by their ids, itself included
         self.owners = SlotTable()
+        self.unclaimed: set[int] = set()  # slots whose owner in this view doesn't claim them any more
         self.migrating: dict[int, str] = {}  # slots that are leaving, and where to
         self.importing: dict[int, str] = {}  # slots that are coming, and where from
         self.well = True  # whether it serves keys
@@ -83,6 +84,7 @@ class ClusterMember:
     def assign(self, slot: int, owner: str | None) -> None:
         """Give a slot another owner in this view. Whoever is subscribed here to its channels has to go elsewhere."""
         before, self.owners[slot] = self.owners[slot], owner
+        self.unclaimed.discard(slot)
         if before is not None and before != owner and self.shard_of(before) == self.shard_of(self.id):
             self._cluster.left(self, slot)
 

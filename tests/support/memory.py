@@ -12,10 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
-import msgspec
-
 from relay.clock import clock
-from relay.directory.directory import DirectoryDelegate, NameLost, Record, SessionRecord, Unavailable
+from relay.directory.directory import DirectoryDelegate, NameLost, Record, SessionRecord, Unavailable, moved
 from relay.protocol.errors import Presence
 from relay.redis_client.keys import Keys
 from relay.shared_types import Located
@@ -162,9 +160,7 @@ class MemoryDirectoryView:
             there = self._records.get(canonical_name)
             if there is not None and there.version != holder.version:
                 return None
-            return self._write(
-                canonical_name, session_id, body or msgspec.structs.replace(holder.body, away=False, calling=False)
-            )
+            return self._write(canonical_name, session_id, body or moved(holder))
 
         return self._ask(taken)
 

@@ -52,10 +52,10 @@ class SteppedLoop(asyncio.AbstractEventLoop):
             yield
             return
         task = None if outer is None else asyncio.current_task(outer)
-        before = clocks.lease, clocks.monotonic, clocks.wall, clocks.wall_ns, entropy.source
+        before = clocks.lease, clocks.monotonic, clocks.wall, entropy.source
         entropy.source = self._random
         clocks.lease = clocks.monotonic = self.time
-        clocks.wall, clocks.wall_ns = self.wall, self.wall_ns
+        clocks.wall = self.wall
         if outer is not None and task is not None:
             asyncio.tasks._leave_task(outer, task)
         asyncio._set_running_loop(self)
@@ -65,7 +65,7 @@ class SteppedLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(outer)
             if outer is not None and task is not None:
                 asyncio.tasks._enter_task(outer, task)
-            clocks.lease, clocks.monotonic, clocks.wall, clocks.wall_ns, entropy.source = before
+            clocks.lease, clocks.monotonic, clocks.wall, entropy.source = before
 
     def run_ready(self) -> None:
         """Run everything that needs no time to pass. Raises what a callback or a task has raised."""
@@ -97,10 +97,6 @@ class SteppedLoop(asyncio.AbstractEventLoop):
     def wall(self) -> float:
         """Return the Unix time in seconds."""
         return self._time + self.wall_step
-
-    def wall_ns(self) -> int:
-        """Return the Unix time in nanoseconds."""
-        return int(self.wall() * 1e9)
 
     def get_debug(self) -> bool:
         return False

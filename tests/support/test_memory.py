@@ -10,7 +10,7 @@ import pytest
 
 from relay.directory.directory import Directory, NameLost, SessionRecord, Unavailable
 from relay.protocol.errors import Presence
-from relay.shared_types import Located
+from relay.shared_types import FormerSession, Located
 from tests.relay.desk import on_a_server
 from tests.support.memory import MemoryDirectory, MemoryDirectoryView
 from tests.support.server import RedisServer
@@ -128,7 +128,7 @@ async def test_a_session_is_found_by_its_token(nodes: Nodes) -> None:
 async def test_the_first_of_two_callers_that_saw_the_record_takes_the_name_over(nodes: Nodes) -> None:
     """Of two callers that saw the same record, the first one takes the name over."""
     fencing_token = await claimed(nodes)
-    away = msgspec.structs.replace(BODY, away=True, calling=True)
+    away = msgspec.structs.replace(BODY, away=True, calling=True, returns=3)
     assert await nodes.one.save("ann", "s1", fencing_token, away) == fencing_token
     seen = await nodes.two.find("ann")
     assert seen is not None
@@ -138,7 +138,8 @@ async def test_the_first_of_two_callers_that_saw_the_record_takes_the_name_over(
     assert await nodes.one.take_over(seen, "ann", "s3") is None
     holder = await nodes.one.find("ann")
     assert holder is not None
-    assert (holder.fencing_token, holder.node_id, holder.session_id, holder.body) == (second, TWO, "s2", BODY)
+    taken = msgspec.structs.replace(BODY, former=FormerSession("s1", 3))
+    assert (holder.fencing_token, holder.node_id, holder.session_id, holder.body) == (second, TWO, "s2", taken)
 
 
 async def test_a_new_session_brings_its_own_body(nodes: Nodes) -> None:

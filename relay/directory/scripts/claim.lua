@@ -6,6 +6,8 @@
 -- ARGV[6]  microseconds for which a partition that was forgotten grants nothing to strangers; 0: this is no stranger
 -- ARGV[7]  TTL of the partition in milliseconds
 -- Result   {"ok", fence} | {"taken", record} | {"wait", microseconds} | {"forgot"}
+--          The fence is the server's time, or well above the highest one if that clock is behind: a session that has moved
+--          on unheard may put itself back many times (`save`), and must stay below the one that it became.
 local now = now_us()
 local epoch, here = epoch_of(KEYS[1], now)
 if not epoch then
@@ -27,7 +29,7 @@ end
 if now - epoch < tonumber(ARGV[6]) then
   return {'wait', string.format('%.0f', epoch + tonumber(ARGV[6]) - now)}
 end
-local fence = string.format('%.0f', math.max(now, floor + 1))
+local fence = string.format('%.0f', math.max(now, floor + 1024))
 redis.call('HSET', KEYS[1], ARGV[1], fence .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 return {'ok', fence}

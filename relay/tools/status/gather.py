@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import Any
 
 import anyio
@@ -118,10 +119,11 @@ class Gatherer:
 def _once(nodes: list[Node]) -> list[Node]:
     """Return the nodes without dead ones whose name a later node has: a node that was restarted is one node.
 
-    Each process has its own node id, and its last report stays for an hour.
+    Each process has its own node id, and its last report stays for an hour. The later one is the one whose lease was
+    renewed later; the times of reports are those of different clocks.
     """
     last: dict[str, Node] = {}
-    for node in sorted(nodes, key=lambda node: (node.lives or node.unknown, node.report.at)):
+    for node in sorted(nodes, key=lambda node: (node.lives or node.unknown, -inf if node.left is None else node.left)):
         last[node.report.name] = node
     return [node for node in nodes if node.lives or node.unknown or last[node.report.name] is node]
 

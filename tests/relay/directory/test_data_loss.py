@@ -204,13 +204,16 @@ async def test_nobody_is_dead_by_a_clock_that_was_set_forward(desk: Desk, lease_
     node_liveness = await settled(desk)
     trust(desk)
     desk.client.set(lease_key, "1", px=round((TAIL_SECONDS - STEP + LEASE) * 1000))
+    began = clock()
     desk.data_loss.timed(lease_key, clock(), time_of(desk) - STEP)  # the time before the clock was set
     trust(desk)
     with capture_logs() as log:
         assert await node_liveness.lapsed(THEM) is None
     assert [(line["event"], line["seconds"]) for line in log] == [("the clock of redis was set", STEP)]
     trust(desk)  # a lease later it has still not renewed
-    assert await node_liveness.lapsed(THEM) is not None
+    since = await node_liveness.lapsed(THEM)
+    assert since is not None
+    assert since <= clock() - began, "users of a dead node have their grace from then on"
 
 
 async def test_a_clock_that_was_set_back_lets_no_dead_node_live_on(desk: Desk, lease_key: str) -> None:

@@ -78,7 +78,7 @@ class TestClaim:
     @pytest.mark.usefixtures("old")
     def test_the_fence_is_higher_than_any_that_is_known_however_wrong_the_clock(self, run: Run, now: int) -> None:
         ahead = now + 10**12
-        assert self.claim(run, floor=ahead) == ["ok", str(ahead + 1)]
+        assert self.claim(run, floor=ahead) == ["ok", str(ahead + 1024)]
 
     @pytest.mark.usefixtures("old")
     def test_a_name_that_is_owned_is_taken(self, run: Run, redis_store: redis.Redis, key: str) -> None:
@@ -95,8 +95,8 @@ class TestClaim:
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         put(redis_store, key, {FIELD: f"{now + 10**12} n2/1/s9 [1]"})
-        assert self.claim(run, seen=f"{now + 10**12} n2/1/s9") == ["ok", str(now + 10**12 + 1)]
-        assert record(redis_store, key) == f"{now + 10**12 + 1} n1/1/s1 {{}}"
+        assert self.claim(run, seen=f"{now + 10**12} n2/1/s9") == ["ok", str(now + 10**12 + 1024)]
+        assert record(redis_store, key) == f"{now + 10**12 + 1024} n1/1/s1 {{}}"
 
     @pytest.mark.usefixtures("old")
     @pytest.mark.parametrize("seen", ["6 n2/1/s9", "7 n2/2/s9", "7 n2/1/s8", "7", "%d+ (%S+)"])

@@ -1,6 +1,7 @@
 """The owner of a name, if several ask at once: on one node core, and on two that share a real directory."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +18,6 @@ from relay.protocol.commands_and_events import Call
 from relay.protocol.errors import Code
 from relay.redis_client.keys import Keys, RecordKey
 from relay.session.chat import Chat
-from relay.session.grace_period import RIVALS_US
 from relay.session.pairing import Confirming
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime_interface import Limits
@@ -28,6 +28,7 @@ from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
+DAY_US = 86_400_000_000
 LIMITS = Limits(grace=20.0, reunion=0.05)
 
 
@@ -40,6 +41,12 @@ async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
 @pytest.fixture
 async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
     async with a_hub(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
+        yield hub
+
+
+@pytest.fixture
+async def elsewhere(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
+    async with a_hub(redis_server.url, prefix, LIMITS, "k" * 16) as hub:
         yield hub
 
 
@@ -149,6 +156,7 @@ async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and
     assert b'"chat":"old"' in again.sent
 
 
+@pytest.mark.parametrize("ahead", [0, DAY_US])
 @pytest.mark.parametrize("hears", ["from the directory", "from the other node"])
 async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_and_not_told_that_another_has_it(
     here: Hub,
@@ -158,8 +166,13 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     prefix: str,
     monkeypatch: pytest.MonkeyPatch,
     hears: str,
+    ahead: int,
 ) -> None:
-    """The stale session was the first to write itself back, so the directory believes it for a moment."""
+    """The stale session was the first to write itself back, so the directory believes it for a moment.
+
+    The clock of the server that had granted the move was ahead of the nodes' clocks, or was not.
+    """
+    here.directory.know(time.time_ns() // 1000 + ahead)
     posted = list[Mail]()
     monkeypatch.setattr(here.bus, "post", lambda _, mail: posted.append(mail))
     old, keys = guests.at(there), Keys(prefix)
@@ -177,7 +190,6 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     redis_store.delete(place.key)
     there.write_back(keys.partition_of("ann"))
     await until(lambda: redis_store.hexists(place.key, place.field))
-    await anyio.sleep(RIVALS_US / 1e6)  # a shorter absence would count as a rival
     again = guests.at(there, token=token)
     assert (await answer(again))["resumed"] is True
     await written(there)
@@ -192,6 +204,67 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     assert stale.state is State.ENDED
     assert b'"replaced"' not in again.sent
     assert (await answer(guests.at(there, token=token)))["resumed"] is True
+
+
+@pytest.mark.parametrize("hears", ["at a write", "at a resume"])
+async def test_a_client_that_resumed_from_what_a_replaced_server_knew_is_not_told_that_another_has_its_session(
+    here: Hub, there: Hub, elsewhere: Hub, guests: Guests, redis_store: redis.Redis, prefix: str, hears: str
+) -> None:
+    """Its former session, which the new server knows, has the higher fencing token by that server's clock."""
+    keys = Keys(prefix)
+    place = keys.place("ann")
+    here.directory.know(time.time_ns() // 1000 + DAY_US)
+    token = await token_of(guests.at(there))
+    await written(there)
+    on_the_replaced_one = redis_store.hget(place.key, place.field) or ""
+    assert (await answer(guests.at(here, token=token)))["resumed"] is True
+    await written(here)
+    on_the_new_one = redis_store.hget(place.key, place.field) or ""
+    redis_store.hset(place.key, place.field, on_the_replaced_one)
+    again = guests.at(elsewhere, token=token)
+    assert (await answer(again))["resumed"] is True
+    await written(elsewhere)
+    redis_store.hset(place.key, place.field, on_the_new_one)
+    if hears == "at a write":
+        elsewhere.write_back(keys.partition_of("ann"))
+    else:
+        assert (await answer(guests.at(elsewhere, token=token)))["resumed"] is True
+    await until(lambda: again.closed)
+    assert b'"replaced"' not in again.sent
+    assert (await answer(guests.at(elsewhere, token=token)))["resumed"] is True
+
+
+@pytest.mark.parametrize("hears", ["from the directory", "from the other node"])
+async def test_a_client_that_came_back_is_told_if_another_resumes_the_session_later(
+    here: Hub, there: Hub, guests: Guests, prefix: str, monkeypatch: pytest.MonkeyPatch, hears: str
+) -> None:
+    posted = list[Mail]()
+    monkeypatch.setattr(here.bus, "post", lambda _, mail: posted.append(mail))
+    old = guests.at(there)
+    token = await token_of(old)
+    again = guests.at(there, token=token)
+    assert (await answer(again))["resumed"] is True
+    await written(there)
+    assert (await answer(guests.at(here, token=token)))["resumed"] is True
+    if hears == "from the directory":
+        there.write_back(Keys(prefix).partition_of("ann"))
+    else:
+        there.receive([mail for mail in posted if isinstance(mail, SessionMoved)])
+    await until(lambda: again.closed)
+    assert b'"replaced"' in again.sent
+
+
+async def test_a_client_that_came_back_is_not_told_by_a_node_that_does_not_say_when_the_session_moved(
+    there: Hub, guests: Guests
+) -> None:
+    """A node of an earlier release says the fencing token only, which is a time of another machine."""
+    token = await token_of(guests.at(there))
+    again = guests.at(there, token=token)
+    assert (await answer(again))["resumed"] is True
+    session_id = there.sessions["ann"].session_id
+    there.receive([SessionMoved("ann", session_id, fencing_token=time.time_ns() // 1000 + DAY_US, node_id="m" * 16)])
+    await until(lambda: again.closed)
+    assert b'"replaced"' not in again.sent
 
 
 async def test_once_a_node_is_over_its_timers_do_nothing(here: Hub) -> None:

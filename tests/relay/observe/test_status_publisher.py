@@ -49,10 +49,13 @@ def leave(redis_client: redis.Redis, prefix: str, node_id: str, report: bytes) -
 async def test_reports_of_dead_nodes_and_of_strangers_are_dropped(
     publisher: StatusPublisher, redis_store: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The clock of one node is two hours behind, and that of another was ahead."""
     now = time.time()
-    leave(redis_store, prefix, "fresh", encode(msgspec.structs.replace(REPORT, at=now)))
-    leave(redis_store, prefix, "old", encode(msgspec.structs.replace(REPORT, at=now - KEPT_SECONDS - 10)))
+    leave(redis_store, prefix, "fresh", encode(msgspec.structs.replace(REPORT, at=now - 2 * KEPT_SECONDS)))
+    leave(redis_store, prefix, "old", encode(msgspec.structs.replace(REPORT, at=now + 2 * KEPT_SECONDS)))
     leave(redis_store, prefix, "garbage", b"nonsense")
+    for node_id in ("fresh", "garbage", UID):
+        redis_store.set(Keys(prefix).lease(node_id), "1", ex=60)
     monkeypatch.setattr(status_publisher, "REPORT_SECONDS", 0.001)
     monkeypatch.setattr(status_publisher, "TIDY_EVERY", 1)
     async with anyio.create_task_group() as tasks:

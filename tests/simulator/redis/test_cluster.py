@@ -1,5 +1,6 @@
 """A cluster in the model: who serves what, what clients are told, and what comes of failures."""
 
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -18,11 +19,11 @@ PORT = 7000
 class World:
     """Three primaries with a replica each, and the time that passes for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 5) -> None:
         self.clock = Clock()
         self.now = 0.0
         self.servers = [new_server(self.clock, number, PORT + number) for number in range(6)]
-        self.cluster = Cluster(self.servers, lambda: self.now, Random(5))
+        self.cluster = Cluster(self.servers, lambda: self.now, Random(seed))
         self.wait(1)
 
     def wait(self, seconds: float) -> None:
@@ -220,6 +221,18 @@ class TestFailover:
             assert server.replication.primary is replica
         assert world.seen(world.servers[0]).primaries == {f"127.0.0.1:{PORT + number}" for number in (3, 4, 5)}
 
+    def test_one_that_froze_as_soon_as_it_had_another_slot_is_replaced(self, world: World) -> None:
+        """Its replica hasn't heard of its new epoch from itself, and the others wouldn't vote for an old one."""
+        other, frozen = world.cluster.members[:2]
+        slot = other.owners.of(other.id)[0]
+        world.cluster.begin_move(slot, frozen.server)
+        assert world.cluster.end_move(slot)
+        replica = world.cluster.member(world.replica_of(frozen.server))
+        frozen.server.freeze()
+        world.wait(10)
+        assert replica.me.primary is None
+        assert {member.owners[slot] for member in world.cluster.members if member is not frozen} == {replica.id}
+
     def test_without_most_primaries_nobody_is_replaced(self, world: World) -> None:
         for server in world.servers[:2]:
             server.kill()
@@ -334,6 +347,18 @@ class TestMovingSlots:
         assert world.ask(replica, "GET", "a") == b"b"
         assert world.ask(target, "ASKING") == b"OK"
         assert refusal(world.ask(target, "GET", "a")).startswith("MOVED ")
+
+    def test_all_learn_of_one_whose_former_owner_took_another_slot_before_they_heard_of_it(self) -> None:
+        """The former owner has the higher epoch then: of two equal ones, that of the lower id is raised."""
+        world = next(made for made in map(World, count()) if made.cluster.members[0].id < made.cluster.members[1].id)
+        old, new = world.cluster.members[:2]
+        moves = {old.owners.of(old.id)[0]: new, new.owners.of(new.id)[0]: old}
+        for slot, target in moves.items():
+            world.cluster.begin_move(slot, target.server)
+            assert world.cluster.end_move(slot)
+        world.wait(1)
+        for slot, target in moves.items():
+            assert {member.owners[slot] for member in world.cluster.members} == {target.id}
 
     def test_keys_of_a_slot_that_is_lost_unheard_are_dropped(self, world: World) -> None:
         home = world.home("a")

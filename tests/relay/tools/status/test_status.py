@@ -79,7 +79,8 @@ def test_a_node_that_was_started_again_is_listed_once() -> None:
         return Node(node_id, msgspec.structs.replace(REPORT, name=name, at=at), left)
 
     lives = [one("a", "n1", 1.0, 3.0), one("b", "n1", 2.0, -1.0), one("c", "n1", 3.0, None)]
-    dead = [one("d", "n2", 1.0, None), one("e", "n2", 3.0, -5.0), one("f", "n2", 2.0, -9.0)]
+    # The clock of its machine may have been set back between two starts.
+    dead = [one("d", "n2", 9.0, None), one("e", "n2", 3.0, -5.0), one("f", "n2", 4.0, -9.0)]
     twins = [one("g", "n3", 1.0, 3.0), one("h", "n3", 2.0, 3.0)]
     assert [node.node_id for node in gather._once([*lives, *dead, *twins])] == ["a", "e", "g", "h"]
 
