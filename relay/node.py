@@ -373,7 +373,7 @@ class Node:
         log.info("stopping", node=self._config.name)
         self._admission.shut()
         self._hub.dismiss()
-        while True:
+        for _ in range(round(STOP_SECONDS / STOP_POLL_SECONDS)):
             if self._hub.quiet and self._bus.quiet:
                 break
             await anyio.sleep(STOP_POLL_SECONDS)
