@@ -117,7 +117,7 @@ class Bus:
         if link is None:
             return
         if not link.outbox:  # an earlier message in the outbox has already marked the link as busy
-            self._links.touch(node_id)
+            self._links.busy_ids[node_id] = None
         link.outbox.append(mail)
         (self._owing if type(mail) is Ack else self._dirty)[node_id] = None
 
@@ -151,10 +151,13 @@ class Bus:
         dirty, self._dirty = self._dirty, {}  # a link sends its queued messages once it receives an ack
         if self._gather:
             self._hold_back(dirty, now)
-        get = self._links.get
-        self._publish(
-            [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]
-        )
+        frames: list[tuple[str, bytes]] = []
+        for node_id in dirty:  # loops, because a comprehension is a call on Python 3.11
+            if (link := self._links.get(node_id)) is not None:
+                for frame in link.flush(now):
+                    frames.append((node_id, frame))  # noqa: PERF401
+        if frames:
+            self._publish(frames)
 
     def _pay(self, now: float) -> None:
         """Mark acknowledgements as ready to leave, except for nodes to which a frame left a moment ago."""
@@ -186,8 +189,11 @@ class Bus:
             asyncio.get_running_loop().call_later(seconds, self._rested)
 
     def _rested(self) -> None:
+        """Have what waited leave at the end of a tick, if anything is due. Mostly it has left with other messages."""
         self._resting = False
-        if self._owing or self._dirty:  # mostly they have left with other messages
+        if self._owing:
+            self._pay(clocks.lease())  # after another frame they wait on: a tenth of all ticks would find nothing to do
+        if self._dirty:
             self._delegate.open_tick()
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
@@ -234,7 +240,7 @@ class Bus:
             self._delegate.peer_forgot_us(frame.node_id)
         link.heard = now = clocks.lease()
         wanted, replies = link.take(frame, now)
-        self._links.touch(frame.node_id)
+        self._links.busy_ids[frame.node_id] = None
         if replies:
             self._publish([(frame.node_id, reply) for reply in replies])
         if link.waiting and frame.node_id not in self._owing:

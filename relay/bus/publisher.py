@@ -113,9 +113,11 @@ class Publisher:
     def publish(self, frames: list[tuple[str, bytes]]) -> None:
         """Send frames to nodes."""
         if frames and self._publisher is not None:
-            inbox = self._keys.inbox
             self._under_way += len(frames)
-            self._publisher.send(*[("PUBLISH", inbox(node_id), frame) for node_id, frame in frames])
+            inboxes, commands = self._keys.inboxes, []
+            for node_id, frame in frames:  # a loop, because a comprehension is a call on Python 3.11
+                commands.append(("PUBLISH", inboxes + node_id, frame))  # noqa: PERF401
+            self._publisher.send(*commands)
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
         """Send one node a control frame."""

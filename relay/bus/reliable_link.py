@@ -132,6 +132,7 @@ class Link:
         self._counts = counts
         self.outbox: list[Mail] = []
         self._fair_queue = FairQueue()  # older than the outbox; waits for acknowledgements
+        self._sender = node_id.encode()
         self.flushed = float("-inf")  # time when a frame with messages last left
         self.heard = float("-inf")  # time when a frame last arrived
         self._new_stream()
@@ -174,7 +175,11 @@ class Link:
         """Return frames for the queued messages, up to the limit of bytes under way."""
         if self._fair_queue.heap:
             return self._catch_up(now)
-        frames, outbox, start = [], self.outbox, 0
+        outbox = self.outbox
+        if 0 < len(outbox) <= FEW and self._flight < FLIGHT_BYTES and len(body := encode(outbox)) <= FRAME_BYTES:
+            self.outbox = []  # nearly always they fit into one frame
+            return [self._send(body, len(outbox), now)]
+        frames, start = [], 0
         while start < len(outbox) and self._flight < FLIGHT_BYTES:
             body, end = _pack_mail(outbox, start)
             frames.append(self._send(body, end - start, now))
@@ -205,7 +210,7 @@ class Link:
     def _pack(self, sent: _Sent) -> bytes:
         self._pending_acks = self._pending_ack_bytes = 0
         header = _HEADER.pack(
-            VERSION, MAIL, self._node_id.encode(), self._stream, sent.number, self._their_stream, self._got
+            VERSION, MAIL, self._sender, self._stream, sent.number, self._their_stream, self._got
         )
         return header + sent.body
 
