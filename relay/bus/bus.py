@@ -155,7 +155,7 @@ class Bus:
         for node_id in dirty:  # loops, because a comprehension is a call on Python 3.11
             if (link := self._links.get(node_id)) is not None:
                 for frame in link.flush(now):
-                    frames.append((node_id, frame))  # noqa: PERF401
+                    frames.append((node_id, frame))
         if frames:
             self._publish(frames)
 

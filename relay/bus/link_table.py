@@ -35,8 +35,8 @@ class LinkTable:
         self.get: Final[Callable[[str], Link | None]] = self._links.get
         self._due: list[tuple[float, str]] = []  # a heap: when a link becomes doubtful unless a frame comes
         self._absent: dict[str, float] = {}  # nodes without a lease at the last check: when none was first found
-        # Links that have something to do, or had. A link is added when a message to its node is queued, and when a frame
-        # comes from there; both happen too often for a call.
+        # Links that have something to do, or had. The bus adds one when it queues a message to its node, and when a frame
+        # comes from there: a call for each would be too many.
         self.busy_ids: dict[str, None] = {}
 
     def __len__(self) -> int:

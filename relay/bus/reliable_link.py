@@ -209,9 +209,7 @@ class Link:
 
     def _pack(self, sent: _Sent) -> bytes:
         self._pending_acks = self._pending_ack_bytes = 0
-        header = _HEADER.pack(
-            VERSION, MAIL, self._sender, self._stream, sent.number, self._their_stream, self._got
-        )
+        header = _HEADER.pack(VERSION, MAIL, self._sender, self._stream, sent.number, self._their_stream, self._got)
         return header + sent.body
 
     def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:

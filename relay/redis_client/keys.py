@@ -27,7 +27,6 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.everyone = f"{prefix}:everyone"  # the channel that all nodes subscribe to
-        self.inboxes = f"{prefix}:inbox:"  # the beginning of each node's channel
         self.nodes = f"{prefix}:nodes"  # the report of each node by its id (relay.tools.status)
 
     def place(self, canonical_name: str) -> RecordKey:
@@ -57,7 +56,7 @@ class Keys:
 
     def inbox(self, node_id: str) -> str:
         """Return the channel on which a node receives peer messages."""
-        return self.inboxes + node_id
+        return f"{self._prefix}:inbox:{node_id}"
 
     def beside(self, inbox: str) -> str:
         """Return a channel without subscribers, in the slot of this inbox."""

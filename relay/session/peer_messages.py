@@ -201,7 +201,7 @@ Mail = (
     | Typing
 )
 
-# Encodes the peer messages for one node. It is msgspec's own method and no function of ours, because each frame needs it.
+# Encodes the peer messages for one node. It is msgspec's own method, because each frame needs it.
 encode: Final[Callable[[list[Mail]], bytes]] = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(list[Mail])
 
