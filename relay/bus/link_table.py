@@ -35,7 +35,7 @@ class LinkTable:
         self.get: Final[Callable[[str], Link | None]] = self._links.get
         self._due: list[tuple[float, str]] = []  # a heap: when a link becomes doubtful unless a frame comes
         self._absent: dict[str, float] = {}  # nodes without a lease at the last check: when none was first found
-        # Links that have something to do, or had. The bus adds one when it queues a message to its node, and when a frame
+        # Links that have something to do, or had. The bus adds one when it queues a message to its node or when a frame
         # comes from there: a call for each would be too many.
         self.busy_ids: dict[str, None] = {}
 
