@@ -212,7 +212,7 @@ class Connection(asyncio.BufferedProtocol):
         Returns False, and has changed nothing, if anything is unusual.
         """
         session, hub = self.session, self._hub
-        if self.lines or self._before or self._overdue or type(line) is not bytes or not session.named:
+        if self.lines or self._before or type(line) is not bytes or not session.named:
             return False
         share = TURN_LINES if self._share_of != hub.loop_iteration else self._share
         if hub.lines_held or not hub.lines_left or not share or self.write_buffer.size > REPLY_BYTES:
@@ -394,6 +394,7 @@ class Connection(asyncio.BufferedProtocol):
     def _handle_before(self, command: Command) -> None:
         """Handle a command that the client sent before the chat was announced: its message belongs to no chat."""
         self._before -= 1
+        self._overdue = False  # a session that was called has a name
         if isinstance(command, Say) and command.chat is None:
             self.session.refuse(Code.NOT_PAIRED, id=command.id)
         else:

@@ -17,6 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from relay.hub import hub as hub_module
+from relay.hub.hub import Hub
+from relay.server import connection, read_gate
+from relay.server.ping_timer import PingTimer
+from relay.server.websocket_connection import WebSocketConnection
 from relay.session import chat, usual_case
 from relay.session.memory_budget import PLENTY
 from relay.session.peer_messages import Ack, FlowAck, Mail, Text
@@ -26,6 +31,7 @@ from tests.relay.desk import Wire, in_memory
 from tests.support.memory import MemoryDirectory
 from tests.support.memory_bus import MemoryBus
 from tests.support.stepped_loop import SteppedLoop, Tasks
+from tests.support.web import CONTINUATION, TEXT, frame
 
 NOON = 1_795_404_840.0
 MAX_LINE = 200
@@ -37,6 +43,7 @@ HELLO = {
     "json": b'{"type":"hello","name":"%b"}\n',
     "acks": b'{"type":"hello","name":"%b","acks":true}\n',
     "text": b"%b\n",
+    "web": b'{"type":"hello","name":"%b","acks":true}\n',
 }
 # Parts of the cluster that hold no state of their own, or that lead to the other parts again.
 LEFT_OUT = {
@@ -49,6 +56,8 @@ LEFT_OUT = {
     "_transport",
     "_origin",
     "_door",
+    "_ping_timer",
+    "_decoder",
     "_delayed_acks",
     "_limits",
 }
@@ -63,6 +72,29 @@ class Step(NamedTuple):
 
     what: str
     about: tuple[Any, ...] = ()
+
+
+class WebWire(Wire):
+    """The same for a client that speaks WebSocket, after its handshake. It says what others say in lines."""
+
+    def __init__(self, hub: Hub, *, max_line: int) -> None:
+        super().__init__(hub, max_line=max_line)
+        self.reset()  # what served HTTP
+        self.connection = WebSocketConnection(hub, max_line, PingTimer())
+        self.connection.connection_made(self)
+        self._begun = False  # a message, of which a fragment was sent
+
+    def send(self, data: bytes) -> None:
+        """Send each line as a message, and a partial line as a fragment of one."""
+        *lines, rest = data.split(b"\n")
+        frames = []
+        for line in lines:
+            frames.append(frame(line, CONTINUATION if self._begun else TEXT))
+            self._begun = False
+        if rest:
+            frames.append(frame(rest, CONTINUATION if self._begun else TEXT, fin=False))
+            self._begun = True
+        super().send(b"".join(frames))
 
 
 class Cluster:
@@ -80,15 +112,15 @@ class Cluster:
             for hub in self.hubs:
                 hub.usual_case = usual
             self.clients = [
-                self._connect(n, HELLO[kind] % name.encode())
+                self._connect(n, kind, HELLO[kind] % name.encode())
                 for n, (kind, name) in enumerate(zip(kinds, NAMES, strict=True))
             ]
         self.carry_all()
         self.send(0, [b"To:ben\n" if kinds[0] == "text" else b'{"type":"to","name":"ben"}\n'])
         self.carry_all()
 
-    def _connect(self, node: int, data: bytes) -> Wire:
-        wire = Wire(self.hubs[node], max_line=MAX_LINE)
+    def _connect(self, node: int, kind: str, data: bytes) -> Wire:
+        wire = (WebWire if kind == "web" else Wire)(self.hubs[node], max_line=MAX_LINE)
         self.wires.append(wire)
         wire.send(data)
         return wire
@@ -172,7 +204,7 @@ class Cluster:
         hello = HELLO[self._kinds[who]] % NAMES[who].encode()
         if tokens:
             hello = hello.replace(b"}", b',"token":"%b"%b}' % (tokens[-1], known))
-        self.clients[who] = self._connect(node, hello)
+        self.clients[who] = self._connect(node, self._kinds[who], hello)
         self.clients[who].writes[:0] = wire.writes
 
     # --- what is compared
@@ -232,16 +264,16 @@ def line(kind: str) -> st.SearchStrategy[bytes]:
         '{"type":"to","name":"ben"}',
         '{"type":"msg","id":1,"text":"\\ud800"}',
     ]
-    usual = [said] * 5 + ([acks] * 3 if kind == "acks" else [])
+    usual = [said] * 5 + ([acks] * 3 if kind in ("acks", "web") else [])
     return st.one_of(*usual, again, acks, st.sampled_from(asides)).map(str.encode)
 
 
 def reads(kind: str) -> st.SearchStrategy[list[bytes]]:
     """Return a strategy for what a client sends in one iteration: mostly one line in one read."""
     one = line(kind).map(lambda only: only + b"\n")
-    several = st.lists(line(kind), min_size=1, max_size=4).map(lambda all: b"\n".join(all) + b"\n")
+    several = st.lists(line(kind), min_size=1, max_size=6).map(lambda all: b"\n".join(all) + b"\n")
     half = st.tuples(line(kind), st.integers(0, 20)).map(lambda cut: cut[0][: cut[1]])
-    return st.lists(st.one_of(one, one, one, one, several, half), min_size=1, max_size=3)
+    return st.lists(st.one_of(one, one, one, several, several, half), min_size=1, max_size=3)
 
 
 def stray_mail(who: int) -> st.SearchStrategy[Mail]:
@@ -310,7 +342,7 @@ def both(kinds: tuple[str, str]) -> Iterator[tuple[Cluster, Cluster]]:
             one.close()
 
 
-KINDS = [("json", "json"), ("acks", "acks"), ("text", "json"), ("acks", "text")]
+KINDS = [("json", "json"), ("acks", "acks"), ("text", "json"), ("acks", "text"), ("web", "web"), ("web", "json")]
 
 
 def said(id: int, text: str = "hi", more: str = "") -> bytes:
@@ -332,6 +364,18 @@ def ben(*reads: bytes) -> Step:
 def came(mail: Mail, who: int = 1) -> Step:
     return Step("arrive", (who, [mail]))
 
+
+class Bounds(NamedTuple):
+    """Bounds of a node that a message may reach."""
+
+    flight: int  # bytes under way to a partner who doesn't read
+    replies: int  # bytes that a client hasn't read
+    turn: int  # lines of one client in an iteration
+    tick: int  # lines of all clients in an iteration
+
+
+WIDE = Bounds(chat.FLIGHT_BYTES, read_gate.REPLY_BYTES, connection.TURN_LINES, hub_module.ROUND_LINES)
+NARROW = Bounds(30, 40, 4, 5)
 
 ALL = Step("carry_all")
 TALK = [
@@ -372,6 +416,26 @@ UNUSUAL: dict[str, list[Step]] = {
     "a message for another chat": [ann(said(3, more=ELSEWHERE)), ALL],
     "two reads in one iteration": [ann(said(3), said(4)), ALL],
     "two lines in one read": [ann(said(3) + said(4)), ALL],
+    "a run that a full window ends": [ann(b"".join(said(id) for id in range(3, 14))), ALL, ben(acked(9)), ALL],
+    "a run with an ack and a ping in it": [
+        ben(said(1)),
+        ALL,
+        ann(said(3) + acked(1) + said(4) + b'{"type":"ping"}\n' + said(5) + said(6)),
+        ALL,
+    ],
+    "a run that begins in the middle of a line": [ann(said(3)[:9]), ann(said(3)[9:] + said(4) + said(5)[:9]), ALL],
+    "a run behind an id that came already": [ann(said(2) + said(3) + said(4)), ALL],
+    "a run that leaves": [ann(said(3) + said(4) + LEAVE + said(5)), ALL, ben(acked(4)), ALL],
+    "runs in one iteration": [ann(said(3) + said(4), said(5) + said(6)), ALL],
+    "more lines than a turn has": [ann(*(said(id) for id in range(3, 8))), ALL, ben(*(acked(7), acked(7), said(1)))],
+    "more lines than a tick has": [ann(said(3), said(4)), ben(said(1), said(2), said(3)), ann(said(5)), ALL],
+    "lines behind replies that fill up": [
+        Step("fill", (0,)),
+        ann(*[b'{"type":"ping"}\n'] * 6, said(3)),
+        ann(said(4)),
+        Step("read", (0,)),
+        ALL,
+    ],
     "a line too long": [ann(LONG), ann(said(3)), ALL],
     "half a line": [ann(said(3)[:9]), ann(said(3)[9:]), ALL],
     "an ack for more than came": [ben(acked(9)), ann(said(3)), ALL, ben(acked(9)), ALL],
@@ -453,14 +517,24 @@ OTHERS: list[tuple[tuple[str, str], list[Step]]] = [
 ]
 
 
-@pytest.mark.parametrize("flight", [30, 65536])
+def bound(patch: pytest.MonkeyPatch, bounds: Bounds) -> None:
+    """Let bounds of the node be reached with a few messages."""
+    for module in (chat, usual_case):
+        patch.setattr(module, "FLIGHT_BYTES", bounds.flight)
+    for module in (connection, read_gate):
+        patch.setattr(module, "REPLY_BYTES", bounds.replies)
+    patch.setattr(connection, "TURN_LINES", bounds.turn)
+    patch.setattr(hub_module, "ROUND_LINES", bounds.tick)
+
+
+@pytest.mark.parametrize("bounds", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("kind", ["acks", "web"])
 @pytest.mark.parametrize("steps", UNUSUAL.values(), ids=UNUSUAL)
 def test_the_unusual_has_the_result_of_the_general_way(
-    steps: list[Step], flight: int, monkeypatch: pytest.MonkeyPatch
+    steps: list[Step], kind: str, bounds: Bounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (chat, usual_case):
-        monkeypatch.setattr(module, "FLIGHT_BYTES", flight)
-    with both(("acks", "acks")) as (usual, general):
+    bound(monkeypatch, bounds)
+    with both((kind, kind)) as (usual, general):
         for step in [*TALK, *steps, *TALK]:
             usual.take(step)
             general.take(step)
@@ -479,10 +553,8 @@ def test_so_it_has_for_other_clients(kinds: tuple[str, str], steps: list[Step]) 
 @pytest.mark.parametrize("kinds", KINDS, ids="-".join)
 @given(data=st.data())
 def test_every_step_has_the_result_of_the_general_way(kinds: tuple[str, str], data: st.DataObject) -> None:
-    flight = data.draw(st.sampled_from([30, 65536]))
     with pytest.MonkeyPatch.context() as patch, both(kinds) as (usual, general):
-        for module in (chat, usual_case):
-            patch.setattr(module, "FLIGHT_BYTES", flight)
+        bound(patch, data.draw(st.sampled_from([WIDE, NARROW])))
         assert usual.state() == general.state()
         for step in numbered(data.draw(steps(kinds))):
             usual.take(step)
