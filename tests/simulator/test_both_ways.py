@@ -1,4 +1,4 @@
-"""Tests that the usual case and the general way are the same history: each byte to a client, a node or Redis, in time."""
+"""Tests that both ways, the usual case and the general one, are the same history: each byte, at the same time."""
 
 import pytest
 
