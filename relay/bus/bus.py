@@ -25,7 +25,7 @@ from relay.metrics import Counts, Limit
 from relay.redis_client.client import RedisClient
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
-from relay.session.peer_messages import Ack, BadMail, Mail, decode
+from relay.session.peer_messages import UNREADABLE, Ack, Mail, decode_frame
 
 # An acknowledgement leaves this long after the last frame to its node, or earlier with the next frame. Sent at once, at
 # 5,000 messages a second, they would cause as many PUBLISHes as the messages. In an idle system they leave at once.
@@ -243,13 +243,13 @@ class Bus:
         self._links.busy_ids[frame.node_id] = None
         if replies:
             self._publish([(frame.node_id, reply) for reply in replies])
-        if link.waiting and frame.node_id not in self._owing:
+        if link.fair_queue.heap and frame.node_id not in self._owing:  # the acknowledgement may have made room
             self._dirty[frame.node_id] = None
             self._delegate.open_tick()
         if wanted:
             try:
-                mail = decode(frame.body)
-            except BadMail as error:
+                mail = decode_frame(frame.body)
+            except UNREADABLE as error:
                 self._unreadable.again(uid=frame.node_id, error=str(error))
                 return
             self._delegate.receive(mail)

@@ -203,7 +203,9 @@ Mail = (
 
 # Encodes the peer messages for one node. It is msgspec's own method, because each frame needs it.
 encode: Final[Callable[[list[Mail]], bytes]] = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(list[Mail])
+# Does the same as `decode`, but raises `UNREADABLE`.
+decode_frame: Final[Callable[[bytes | memoryview], list[Mail]]] = msgspec.msgpack.Decoder(list[Mail]).decode
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class BadMail(ValueError):
@@ -213,6 +215,6 @@ class BadMail(ValueError):
 def decode(body: bytes | memoryview) -> list[Mail]:
     """Decode what `encode` made. Raises BadMail, because the bytes may come from anyone who can reach Redis."""
     try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode_frame(body)
+    except UNREADABLE as error:
         raise BadMail(str(error)) from None
