@@ -212,10 +212,10 @@ class Connection(asyncio.BufferedProtocol):
         Returns False, and has changed nothing, if anything is unusual.
         """
         session, hub = self.session, self._hub
-        if self.lines or self._before or type(line) is not bytes or not session.named:
+        if self.lines or type(line) is not bytes:
             return False
         share = TURN_LINES if self._share_of != hub.loop_iteration else self._share
-        if hub.lines_held or not hub.lines_left or not share or self.write_buffer.size > REPLY_BYTES:
+        if hub.lines_held or not hub.lines_left or not share:
             return False
         assert self._dialect is not None
         command = self._dialect.parse(line, True)
@@ -418,9 +418,10 @@ class Connection(asyncio.BufferedProtocol):
         """Handle the lines that may overtake those that wait for the outcome of messages."""
         session = self.session
         waiting, self.lines = self.lines, ()
-        stay = deque[Line]()
-        for line in waiting:
+        stay, before = deque[Line](), self._before
+        for index, line in enumerate(waiting):
             if session.draining and session.passes(command := self._parse(line)):
+                self._before -= index < before
                 session.receive(command)
             else:
                 stay.append(line)
@@ -443,7 +444,7 @@ class Connection(asyncio.BufferedProtocol):
                 out.flush()
             if not out.size and not out.behind and not transport.is_closing():
                 session = self.session
-                if out.closed or self.lines or self._timer is not None or not session.named or not self._hub.usual_case:
+                if self.lines or self._timer is not None or not session.named or not self._hub.usual_case:
                     self._all_taken()
                 elif (chat := session.chat) is not None and (session.acks or chat.received > chat.confirmed):
                     session.flushed()  # nothing else has waited for this
