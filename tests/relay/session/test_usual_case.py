@@ -402,9 +402,7 @@ class Bounds(NamedTuple):
     tick: int  # lines of all clients in an iteration
 
 
-WIDE = Bounds(
-    chat.FLIGHT_BYTES, read_gate.REPLY_BYTES, connection.SHORT_READ_BYTES, connection.TURN_LINES, hub_module.ROUND_LINES
-)
+WIDE = Bounds(chat.FLIGHT_BYTES, read_gate.REPLY_BYTES, SHORT_READ_BYTES, connection.TURN_LINES, hub_module.ROUND_LINES)
 NARROW = Bounds(30, 70, 100, 4, 99)
 FEW = Bounds(30, 70, 100, 99, 3)
 
