@@ -403,8 +403,8 @@ class Bounds(NamedTuple):
 
 
 WIDE = Bounds(chat.FLIGHT_BYTES, read_gate.REPLY_BYTES, SHORT_READ_BYTES, connection.TURN_LINES, hub_module.ROUND_LINES)
-NARROW = Bounds(30, 70, 100, 4, 99)
-FEW = Bounds(30, 70, 100, 99, 3)
+NARROW = Bounds(30, 70, 50, 4, 99)
+FEW = Bounds(30, 70, 50, 99, 3)
 
 ALL = Step("carry_all")
 TALK = [
@@ -483,7 +483,7 @@ UNUSUAL: dict[str, list[Step]] = {
         ben(acked(3)[9:]),
         ALL,
     ],
-    "a long line": [ann(said(3, "x" * 90)), ALL],
+    "a long line": [ann(said(3, "x" * 20)), ALL, ben(acked(3), PING), ALL],
     "the name is lost": [Step("lose_name", (0,)), ann(said(3)), ALL, Step("wait", (2 * LIMITS.name,)), ALL],
     "a line too long": [ann(LONG), ann(said(3)), ALL],
     "half a line": [ann(said(3)[:9]), ann(said(3)[9:]), ALL],
@@ -562,6 +562,14 @@ OTHERS: list[tuple[tuple[str, str], list[Step]]] = [
         [ann(said(1)), ALL, Step("fill", (1,)), ann(said(2)), ALL, ann(said(3)), ALL, ben(acked(3)), ALL],
     ),
     (("json", "json"), [ann(b"".join(said(id) for id in range(first, first + 12))) for first in (1, 13)] + [ALL]),
+    (
+        ("json", "json"),
+        [
+            *(ann(said(1)), ALL),
+            *(step for id in range(2, 10) for step in (ann(said(id)), Step("wait", (0.001,)))),
+            *(ann(said(10)), came(Ack("ann", CHAT, 2), 0)),
+        ],
+    ),
     (("acks", "acks"), [Step("move", (0, 1)), ALL, ann(said(1)), ann(said(9)), ALL]),
     (("text", "text"), [ann(b"hi\n"), ALL, ann(b"hi\n"), ALL, ann(b"To:ann\n"), ann(b"Quit\n"), ALL]),
 ]
