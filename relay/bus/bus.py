@@ -25,7 +25,7 @@ from relay.metrics import Counts, Limit
 from relay.redis_client.client import RedisClient
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
-from relay.session.peer_messages import Ack, BadMail, Mail, decode
+from relay.session.peer_messages import UNREADABLE, Ack, Mail, decode_frame
 
 # An acknowledgement leaves this long after the last frame to its node, or earlier with the next frame. Sent at once, at
 # 5,000 messages a second, they would cause as many PUBLISHes as the messages. In an idle system they leave at once.
@@ -117,7 +117,7 @@ class Bus:
         if link is None:
             return
         if not link.outbox:  # an earlier message in the outbox has already marked the link as busy
-            self._links.touch(node_id)
+            self._links.busy_ids[node_id] = None
         link.outbox.append(mail)
         (self._owing if type(mail) is Ack else self._dirty)[node_id] = None
 
@@ -151,10 +151,13 @@ class Bus:
         dirty, self._dirty = self._dirty, {}  # a link sends its queued messages once it receives an ack
         if self._gather:
             self._hold_back(dirty, now)
-        get = self._links.get
-        self._publish(
-            [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]
-        )
+        frames: list[tuple[str, bytes]] = []
+        for node_id in dirty:  # loops, because a comprehension is a call on Python 3.11
+            if (link := self._links.get(node_id)) is not None:
+                for frame in link.flush(now):
+                    frames.append((node_id, frame))
+        if frames:
+            self._publish(frames)
 
     def _pay(self, now: float) -> None:
         """Mark acknowledgements as ready to leave, except for nodes to which a frame left a moment ago."""
@@ -186,8 +189,11 @@ class Bus:
             asyncio.get_running_loop().call_later(seconds, self._rested)
 
     def _rested(self) -> None:
+        """Have what waited leave at the end of a tick, if anything is due. Mostly it has left with other messages."""
         self._resting = False
-        if self._owing or self._dirty:  # mostly they have left with other messages
+        if self._owing:
+            self._pay(clocks.lease())  # after another frame they wait on: a tenth of all ticks would find nothing to do
+        if self._dirty:
             self._delegate.open_tick()
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
@@ -234,16 +240,16 @@ class Bus:
             self._delegate.peer_forgot_us(frame.node_id)
         link.heard = now = clocks.lease()
         wanted, replies = link.take(frame, now)
-        self._links.touch(frame.node_id)
+        self._links.busy_ids[frame.node_id] = None
         if replies:
             self._publish([(frame.node_id, reply) for reply in replies])
-        if link.waiting and frame.node_id not in self._owing:
+        if link.fair_queue.heap and frame.node_id not in self._owing:  # the acknowledgement may have made room
             self._dirty[frame.node_id] = None
             self._delegate.open_tick()
         if wanted:
             try:
-                mail = decode(frame.body)
-            except BadMail as error:
+                mail = decode_frame(frame.body)
+            except UNREADABLE as error:
                 self._unreadable.again(uid=frame.node_id, error=str(error))
                 return
             self._delegate.receive(mail)

@@ -35,7 +35,9 @@ class LinkTable:
         self.get: Final[Callable[[str], Link | None]] = self._links.get
         self._due: list[tuple[float, str]] = []  # a heap: when a link becomes doubtful unless a frame comes
         self._absent: dict[str, float] = {}  # nodes without a lease at the last check: when none was first found
-        self._busy: dict[str, None] = {}  # links that have something to do, or had
+        # Links that have something to do, or had. The bus adds one when it queues a message to its node or when a frame
+        # comes from there: a call for each would be too many.
+        self.busy_ids: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._links)
@@ -73,21 +75,17 @@ class LinkTable:
         """Drop the link with a node that is dead or may be, and the messages under way to it."""
         self._links.pop(node_id, None)
         self._absent.pop(node_id, None)
-        self._busy.pop(node_id, None)
+        self.busy_ids.pop(node_id, None)
 
     # --- busy links
-
-    def touch(self, node_id: str) -> None:
-        """Mark a link as busy: a message to this node was queued, or a frame came from it."""
-        self._busy[node_id] = None
 
     def busy(self) -> list[tuple[str, Link]]:
         """Return the links that have something to do. Quiet ones cost nothing."""
         busy = []
-        for node_id in list(self._busy):
+        for node_id in list(self.busy_ids):
             link = self._links[node_id]
             if link.quiet:
-                del self._busy[node_id]
+                del self.busy_ids[node_id]
             else:
                 busy.append((node_id, link))
         return busy

@@ -68,7 +68,7 @@ class Publisher:
         self._keys = keys
         self._node_id = node_id
         self._counts = counts
-        self._inbox = keys.inbox(node_id)
+        self._inbox, self._inboxes = keys.inbox(node_id), keys.inbox("")
         self._delegate = delegate
         self._publisher: PublisherBackend | None = None
         self.held_up = False  # messages wait: the next reply calls the delegate's `has_room`
@@ -113,9 +113,11 @@ class Publisher:
     def publish(self, frames: list[tuple[str, bytes]]) -> None:
         """Send frames to nodes."""
         if frames and self._publisher is not None:
-            inbox = self._keys.inbox
             self._under_way += len(frames)
-            self._publisher.send(*[("PUBLISH", inbox(node_id), frame) for node_id, frame in frames])
+            inboxes, commands = self._inboxes, []
+            for node_id, frame in frames:  # a loop, because a comprehension is a call on Python 3.11
+                commands.append(("PUBLISH", inboxes + node_id, frame))
+            self._publisher.send(*commands)
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
         """Send one node a control frame."""

@@ -131,7 +131,8 @@ class Link:
         self._node_id = node_id
         self._counts = counts
         self.outbox: list[Mail] = []
-        self._fair_queue = FairQueue()  # older than the outbox; waits for acknowledgements
+        self.fair_queue = FairQueue()  # older than the outbox; waits for acknowledgements
+        self._sender = node_id.encode()
         self.flushed = float("-inf")  # time when a frame with messages last left
         self.heard = float("-inf")  # time when a frame last arrived
         self._new_stream()
@@ -158,7 +159,7 @@ class Link:
     @property
     def waiting(self) -> bool:
         """Whether messages are queued."""
-        return bool(self.outbox or self._fair_queue.heap)
+        return bool(self.outbox or self.fair_queue.heap)
 
     @property
     def full(self) -> bool:
@@ -172,24 +173,28 @@ class Link:
 
     def flush(self, now: float) -> list[bytes]:
         """Return frames for the queued messages, up to the limit of bytes under way."""
-        if self._fair_queue.heap:
+        if self.fair_queue.heap:
             return self._catch_up(now)
-        frames, outbox, start = [], self.outbox, 0
+        outbox = self.outbox
+        if 0 < len(outbox) <= FEW and self._flight < FLIGHT_BYTES and len(body := encode(outbox)) <= FRAME_BYTES:
+            self.outbox = []  # nearly always they fit into one frame
+            return [self._send(body, len(outbox), now)]
+        frames, start = [], 0
         while start < len(outbox) and self._flight < FLIGHT_BYTES:
             body, end = _pack_mail(outbox, start)
             frames.append(self._send(body, end - start, now))
             start = end
         if start < len(outbox):
-            self._fair_queue.extend(outbox[start:])
+            self.fair_queue.extend(outbox[start:])
         self.outbox = []
         return frames
 
     def _catch_up(self, now: float) -> list[bytes]:
         """Return frames for messages that have waited, in fair order, so that nobody waits for the floods of others."""
-        self._fair_queue.extend(self.outbox)
+        self.fair_queue.extend(self.outbox)
         self.outbox, frames = [], []
-        while self._fair_queue.heap and self._flight < FLIGHT_BYTES:
-            mail = self._fair_queue.take(FRAME_BYTES)
+        while self.fair_queue.heap and self._flight < FLIGHT_BYTES:
+            mail = self.fair_queue.take(FRAME_BYTES)
             frames.append(self._send(encode(mail), len(mail), now))
         return frames
 
@@ -204,16 +209,18 @@ class Link:
 
     def _pack(self, sent: _Sent) -> bytes:
         self._pending_acks = self._pending_ack_bytes = 0
-        header = _HEADER.pack(
-            VERSION, MAIL, self._node_id.encode(), self._stream, sent.number, self._their_stream, self._got
-        )
+        header = _HEADER.pack(VERSION, MAIL, self._sender, self._stream, sent.number, self._their_stream, self._got)
         return header + sent.body
 
     def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:
         """Handle a frame of this link. Return whether to deliver its body, and frames to send back."""
         replies: list[bytes] = []
         if frame.ack_stream == self._stream:
-            self._acknowledged(frame.ack)
+            sent = self._sent  # forget our frames up to `ack`, which the other node has
+            self._acked = max(self._acked, min(frame.ack, self._number))
+            while sent and sent[0].number <= frame.ack:
+                self._flight -= len(sent.popleft().body)
+                self._rto = RESEND_SECONDS
             if frame.kind is MISSING:
                 replies = self.retransmit(now)
         if frame.kind is not MAIL:
@@ -236,14 +243,6 @@ class Link:
             self._counts.gaps += 1
             replies.append(self._answer(MISSING))
         return False, replies
-
-    def _acknowledged(self, ack: int) -> None:
-        """Forget our frames up to the number `ack`, which the other node has."""
-        sent = self._sent
-        self._acked = max(self._acked, min(ack, self._number))
-        while sent and sent[0].number <= ack:
-            self._flight -= len(sent.popleft().body)
-            self._rto = RESEND_SECONDS
 
     def lost(self, frame: Frame) -> bool:
         """Return whether the frame shows that the other node forgot our stream. If so, begin a new, empty one.

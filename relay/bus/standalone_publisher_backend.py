@@ -45,12 +45,13 @@ class StandalonePublisherBackend(Answered):
             super().send(*commands)
             return
         self._silent += len(commands)
-        words = [word for command in commands for word in (_SKIPPED, pack(command))]
+        packed = [b"", *map(pack, commands)]
+        last = b""
         if ask or self._silent >= ANSWERED:
-            del words[-2]
+            last = packed.pop()
             self._owe([self._silent])
             self._silent = 0
-        self._write(b"".join(words))
+        self._write(_SKIPPED.join(packed) + last)
 
     def probe(self, command: Command) -> None:
         """Write a command that gets a reply in any case, which shows that this connection works both ways."""

@@ -147,7 +147,7 @@ class Hub:
                 if usual is None or not usual(session, mail):
                     peer_handlers.receive(session, mail)
                 client = session.client
-                if client is not None and (client.lines or kind is not Ack):
+                if client is not None and (client.lines or kind is not Ack or client.write_buffer.size):
                     self._tick.dirty[client] = None
             except Exception:
                 log_defect()
@@ -178,11 +178,6 @@ class Hub:
         """Update whether newcomers have to leave time for messages. This must be called every `seconds`."""
         counts = self.counts
         self.login_queue.update_talk(counts.accepted + counts.delivered, seconds, away=self._lease.failing)
-
-    @property
-    def allowance(self) -> int:
-        """Bytes that a window may cost now beyond its own bounds, from the memory budget."""
-        return self.memory_budget.allowance
 
     @property
     def call_seconds(self) -> float:

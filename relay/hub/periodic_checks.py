@@ -9,7 +9,7 @@ from relay.bus.bus import Bus
 from relay.directory.node_liveness import NodeLiveness
 from relay.hub.hub import Hub
 from relay.metrics import Limit
-from relay.tasks.batches import in_slices
+from relay.tasks.batches import in_slices, slices
 
 # The interval at which the budget is shared out. Meanwhile a flood brings some ten megabytes, at a machine's speed.
 BUDGET_SECONDS: Final = 0.1
@@ -35,10 +35,11 @@ async def share_out_memory(hub: Hub) -> None:
         await anyio.sleep(BUDGET_SECONDS)
         hub.update_login_queue(BUDGET_SECONDS)
         held = []
-        async for client in in_slices(hub.connected_memory_holders(), SLICE):
-            held.append(client.held_bytes)
-            if not held[-1]:
-                hub.memory_holders.pop(client, None)
+        async for clients in slices(hub.connected_memory_holders(), SLICE):
+            for client in clients:
+                held.append(client.held_bytes)
+                if not held[-1]:
+                    hub.memory_holders.pop(client, None)
         short = memory_budget.short
         memory_budget.share_out(held)
         hub.give_partial_line_turns()

@@ -347,6 +347,8 @@ NodeFrame = (
 # function of ours, because every message passes it.
 encode_all: Final[Callable[[Sequence["ClientFrame | NodeFrame"]], bytes]] = Encoder().encode_lines
 _CLIENT: Final[Decoder[ClientFrame]] = Decoder(ClientFrame)
+# Does the same as `decode_client` for a line that is ASCII, as nearly all are, but raises `REFUSALS`.
+decode_ascii: Final[Callable[[bytes], ClientFrame]] = _CLIENT.decode
 _NODE: Final[Decoder[NodeFrame]] = Decoder(NodeFrame)
 
 

@@ -14,7 +14,7 @@ from relay.hub.hub import Hub
 from relay.hub.rate_limit import NOWHERE, ClientSource, RateLimiter
 from relay.metrics import Limit
 from relay.net import tcp_health
-from relay.protocol.commands_and_events import Acknowledge, Command, EndOfStream, Say
+from relay.protocol.commands_and_events import Command, EndOfStream, Say
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, Line, LineFramer, RawFramer, choose
 from relay.protocol.errors import Code, Ending
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES, ReadGate
@@ -211,21 +211,16 @@ class Connection(asyncio.BufferedProtocol):
 
         Returns False, and has changed nothing, if anything is unusual.
         """
-        session, hub, gate = self.session, self._hub, self.read_gate
-        if self.lines or self._before or type(line) is not bytes or not session.named or session.client is not self:
-            return False
-        if self._overdue or gate.paused or gate.resting_in == hub.loop_iteration or hub.lines_held:
-            return False
-        if self.write_buffer.size > REPLY_BYTES or not hub.lines_left:
+        session, hub = self.session, self._hub
+        if self.lines or type(line) is not bytes:
             return False
         share = TURN_LINES if self._share_of != hub.loop_iteration else self._share
+        if hub.lines_held or not hub.lines_left or not share:
+            return False
         assert self._dialect is not None
         command = self._dialect.parse(line, True)
-        if type(command) is Say:
-            usual = share > 0 and usual_case.say(session, command)
-        else:
-            usual = share > 0 and type(command) is Acknowledge and usual_case.acknowledge(session, command)
-        if not usual:
+        usual = usual_case.COMMANDS.get(type(command))
+        if usual is None or not usual(session, command):
             return False
         self._share_of, self._share = hub.loop_iteration, share - 1
         hub.lines_left -= 1
@@ -359,7 +354,9 @@ class Connection(asyncio.BufferedProtocol):
                 if self._before:
                     self._handle_before(command)
                     continue
-                session.receive(command)
+                usual = usual_case.COMMANDS.get(type(command)) if hub.usual_case else None
+                if usual is None or not usual(session, command):
+                    session.receive(command)
                 if self._overdue:
                     self._settle_overdue()
                 if lines and type(command) is Say:
@@ -397,6 +394,7 @@ class Connection(asyncio.BufferedProtocol):
     def _handle_before(self, command: Command) -> None:
         """Handle a command that the client sent before the chat was announced: its message belongs to no chat."""
         self._before -= 1
+        self._overdue = False  # a session that was called has a name
         if isinstance(command, Say) and command.chat is None:
             self.session.refuse(Code.NOT_PAIRED, id=command.id)
         else:
@@ -420,9 +418,10 @@ class Connection(asyncio.BufferedProtocol):
         """Handle the lines that may overtake those that wait for the outcome of messages."""
         session = self.session
         waiting, self.lines = self.lines, ()
-        stay = deque[Line]()
-        for line in waiting:
+        stay, before = deque[Line](), self._before
+        for index, line in enumerate(waiting):
             if session.draining and session.passes(command := self._parse(line)):
+                self._before -= index < before
                 session.receive(command)
             else:
                 stay.append(line)
@@ -444,7 +443,11 @@ class Connection(asyncio.BufferedProtocol):
             if out.size:
                 out.flush()
             if not out.size and not out.behind and not transport.is_closing():
-                self._all_taken()
+                session = self.session
+                if self.lines or self._timer is not None or not session.named or not self._hub.usual_case:
+                    self._all_taken()
+                elif (chat := session.chat) is not None and (session.acks or chat.received > chat.confirmed):
+                    session.flushed()  # nothing else has waited for this
         if out.size or self.lines:  # a window fills only by reads, and `buffer_updated` has added the connection then
             self._hub.memory_holders[self] = None
         if self.lines or self.read_gate.paused or out.size > REPLY_BYTES:
@@ -502,10 +505,12 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def held_bytes(self) -> int:
         """Bytes of memory in use for this client's window, replies, waiting lines and partial line."""
-        chat = self.session.chat
-        window = chat.unacked.bytes + MESSAGE_BYTES * len(chat.unacked) if chat is not None else 0
+        chat, half = self.session.chat, self.half
+        if not self.write_buffer.size and not self.lines and (chat is None or not chat.unacked.count):
+            return half  # mostly 0: a client is asked ten times a second after it has sent something
+        window = chat.unacked.bytes + MESSAGE_BYTES * chat.unacked.count if chat is not None else 0
         lines = self.line_bytes + LINE_BYTES * len(self.lines) if self.lines else 0
-        return window + self.write_buffer.held_bytes + lines + self.half
+        return window + self.write_buffer.held_bytes + lines + half
 
     def serve(self, session: Session) -> None:
         """Make this connection the client of the session."""

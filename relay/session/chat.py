@@ -32,24 +32,24 @@ class _Span(Struct, gc=False):
 class Outcomes:
     """The outcomes of ids: those acknowledged with their chat, and those reported unconfirmed with the reason."""
 
-    __slots__ = ("_past", "_times", "spans")
+    __slots__ = ("_past", "known_times", "spans")
 
     def __init__(self) -> None:
         # An empty deque and an empty OrderedDict would cost every idle client 0.7 KB.
         self.spans: list[_Span] = []
         self._past: dict[str, Reason] | None = None
-        self._times: RecentMessageTimes | None = None
+        self.known_times: RecentMessageTimes | None = None  # see `times`
 
     @property
     def times(self) -> RecentMessageTimes:
         """The times of messages that have an outcome, and of messages that were said on another node."""
-        if self._times is None:
-            self._times = RecentMessageTimes()
-        return self._times
+        if self.known_times is None:
+            self.known_times = RecentMessageTimes()
+        return self.known_times
 
     def when(self, id: int) -> float | None:
         """Return the Unix time at which the message was said, or None if it isn't known."""
-        return self._times.of(id) if self._times is not None else None
+        return self.known_times.of(id) if self.known_times is not None else None
 
     def record(self, first: int, last: int, chat: str, reason: Reason | None) -> None:
         """Record the outcome of the ids from `first` to `last`. A `reason` of None means acknowledged.
@@ -158,7 +158,7 @@ class Chat:
             return False
         if self.paused or self.away:
             return False
-        if unacked.bytes + sum(map(size, texts)) > FLIGHT_BYTES:
+        if unacked.bytes + size("".join(texts)) > FLIGHT_BYTES:  # one call for all of them
             return False
         unacked.add(id, texts, at)
         run.texts += texts
@@ -215,11 +215,6 @@ class Chat:
             return None
         self.confirmed = upto
         # Mostly the partner's node knows the time, so the call of `ack` is saved for each message.
-        return self.ack() if upto <= self.retold else Ack(self.partner.canonical_name, self.id, upto)
-
-    def confirm_all(self) -> Ack:
-        """Acknowledge all of the partner's messages, some of which weren't acknowledged before."""
-        self.confirmed = upto = self.received
         return self.ack() if upto <= self.retold else Ack(self.partner.canonical_name, self.id, upto)
 
     def ack(self) -> Ack:

@@ -26,6 +26,10 @@ class ClientWriter(Protocol):
     def behind(self) -> bool:
         """Return whether earlier events wait because the client hasn't read them."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that aren't written yet."""
+
     def tell(self, event: Event) -> bool:
         """Add an event for the client. Returns False if no flush is needed (the ack was delayed)."""
 

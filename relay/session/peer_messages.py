@@ -8,6 +8,7 @@ messages between two nodes arrive once and in order as long as both nodes live (
 a session that moved, or a node that came back, may have missed.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -201,22 +202,20 @@ Mail = (
     | Typing
 )
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Mail])
+# Encodes the peer messages for one node. It is msgspec's own method, because each frame needs it.
+encode: Final[Callable[[list[Mail]], bytes]] = msgspec.msgpack.Encoder().encode
+# Does the same as `decode`, but raises `UNREADABLE`.
+decode_frame: Final[Callable[[bytes | memoryview], list[Mail]]] = msgspec.msgpack.Decoder(list[Mail]).decode
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class BadMail(ValueError):
     """Raised for bytes from the bus that are no peer messages of this version."""
 
 
-def encode(mail: list[Mail]) -> bytes:
-    """Encode the peer messages for one node."""
-    return _encoder.encode(mail)
-
-
 def decode(body: bytes | memoryview) -> list[Mail]:
     """Decode what `encode` made. Raises BadMail, because the bytes may come from anyone who can reach Redis."""
     try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode_frame(body)
+    except UNREADABLE as error:
         raise BadMail(str(error)) from None

@@ -9,6 +9,7 @@ from relay.metrics import Counts
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
+from relay.session.memory_budget import MemoryBudget
 from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.shared_types import Located
@@ -46,6 +47,7 @@ class SessionRuntime(Protocol):
     limits: Limits
     counts: Counts
     partner_node_counts: PartnerNodeCounts  # the partners of all its sessions
+    memory_budget: MemoryBudget  # its allowance bounds windows while memory is short
     authenticates: bool  # a name needs a proof, and any connection with the proof may claim it
 
     @property
@@ -55,10 +57,6 @@ class SessionRuntime(Protocol):
     @property
     def instant(self) -> float:
         """Time of this tick in seconds, on a monotonic clock with an arbitrary zero."""
-
-    @property
-    def allowance(self) -> int:
-        """Bytes that a window may cost now, in addition to its own bounds. It is small while memory is short."""
 
     @property
     def call_seconds(self) -> float:

@@ -65,7 +65,12 @@ class SendWindow:
         Returns 0 if each of them needs a `say` of its own.
         """
         session, chat = self._session, self._session.chat
-        if chat is None or chat.half_closed or said.chat not in (None, chat.id) or session.runtime.allowance < PLENTY:
+        if (
+            chat is None
+            or chat.half_closed
+            or said.chat not in (None, chat.id)
+            or session.runtime.memory_budget.allowance < PLENTY
+        ):
             return 0
         if said.id is not None and not said.id == self.seen == self.next_id - 1:
             return 0
@@ -158,7 +163,9 @@ class SendWindow:
             return False
         wanted, limits = unacked.bytes + more, runtime.limits
         return (
-            count >= limits.window or wanted > limits.window_bytes or wanted + MESSAGE_BYTES * count > runtime.allowance
+            count >= limits.window
+            or wanted > limits.window_bytes
+            or wanted + MESSAGE_BYTES * count > runtime.memory_budget.allowance
         )
 
     def acked(self, chat: Chat, id: int, at: float | None = None) -> None:

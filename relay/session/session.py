@@ -525,8 +525,8 @@ class Session:
         if chat is None:
             return
         if not self.acks:
-            if chat.received > chat.confirmed:
-                self.runtime.post(chat.partner.node_id, chat.confirm_all())
+            if (ack := chat.confirm(chat.received)) is not None:
+                self.runtime.post(chat.partner.node_id, ack)
         elif chat.flow_unreported >= FLIGHT_BYTES // 2:
             chat.flow_unreported = 0
             self.runtime.post(chat.partner.node_id, FlowAck(chat.partner.canonical_name, chat.id, chat.received))

@@ -26,7 +26,7 @@ def say(session: Session, command: Say) -> bool:
     chat, window, runtime, text = session.chat, session.send_window, session.runtime, command.text
     if session.pending is not None or session.pairing.step is not None:
         return False
-    if chat is None or chat.away or chat.half_closed or runtime.allowance < PLENTY:
+    if chat is None or chat.away or chat.half_closed or runtime.memory_budget.allowance < PLENTY:
         return False
     id, unacked, limits, partner = window.next_id, chat.unacked, runtime.limits, chat.partner
     if window.full_id or window.unsure:
@@ -53,7 +53,7 @@ def acknowledge(session: Session, command: Acknowledge) -> bool:
     chat, id = session.chat, command.id
     if chat is None or not session.acks or session.pending is not None or session.pairing.step is not None:
         return False
-    if session.runtime.allowance < PLENTY:
+    if session.runtime.memory_budget.allowance < PLENTY:
         return False
     if not chat.confirmed < id <= chat.received or id <= chat.retold or command.chat not in (None, chat.id):
         return False
@@ -86,17 +86,17 @@ def text(session: Session, mail: Text) -> bool:
 
 def ack(session: Session, mail: Ack) -> bool:
     """Settle the client's oldest messages, which its partner has. See `SendWindow.acked` and `Outcomes.record`."""
-    chat, runtime, outcomes = session.chat, session.runtime, session.send_window.outcomes
+    chat, client, runtime, outcomes = session.chat, session.client, session.runtime, session.send_window.outcomes
     if chat is None or chat.id != mail.chat or mail.at is not None or chat.paused or session.pending is not None:
         return False
-    unacked, spans = chat.unacked, outcomes.spans
-    if not unacked.runs or not spans:
+    unacked, spans, times = chat.unacked, outcomes.spans, outcomes.known_times
+    if not unacked.runs or not spans or times is None or client is None:
         return False
     run, span = unacked.runs[0], spans[-1]
     count = len(run.texts)
     if run.id + count - 1 != mail.id or span.last + 1 != run.id or span.reason is not None or span.chat != chat.id:
         return False
-    if not outcomes.times.note_next(run.id, count, run.at):  # the last check, and the first effect
+    if not times.note_next(run.id, count, run.at):  # the last check, and the first effect
         return False
 
     del unacked.runs[0]
@@ -106,9 +106,10 @@ def ack(session: Session, mail: Ack) -> bool:
     counts = runtime.counts
     counts.acknowledged += count
     counts.latency.observe(max(0.0, runtime.now - run.at - ROUNDING))
-    runtime.tell(session, Acked(mail.id, chat.id, run.at))
+    client.write_buffer.tell(Acked(mail.id, chat.id, run.at))
     return True
 
 
-# The peer messages that have a usual case.
+# The commands and the peer messages that have a usual case.
+COMMANDS: Final[Mapping[type, Callable[[Session, Any], bool]]] = {Say: say, Acknowledge: acknowledge}
 MAIL: Final[Mapping[type, Callable[[Session, Any], bool]]] = {Text: text, Ack: ack}

@@ -1,29 +1,23 @@
 """The JSON dialect over WebSocket: the same frames, each of them a text message without a line end."""
 
-from collections.abc import Iterable
 from typing import Final
 
-from relay.protocol.commands_and_events import Command, Event, Malformed, Say
-from relay.protocol.dialects import JSON, Line, TooLong
+from relay.protocol.commands_and_events import Event, Malformed
+from relay.protocol.dialects import JSON, TooLong
 from relay.web.frames import text_frame, text_frames
 
 _render: Final = JSON.render  # each message needs it
 
 
 class WebDialect:
-    """See `Dialect`. What a client says is read as in the JSON dialect."""
+    """See `Dialect`. What a client says is read as in the JSON dialect, by the methods of that."""
 
-    def parse(self, line: bytes, named: bool) -> Command:
-        """See `Dialect`."""
-        return JSON.parse(line, named)
+    parse: Final = JSON.parse
+    more: Final = JSON.more
 
     def too_long(self, mark: TooLong) -> Malformed:
         """See `Dialect`. The framer has none of these: a message that is too long ends the connection."""
         return JSON.too_long(mark)
-
-    def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
-        """See `Dialect`."""
-        return JSON.more(said, lines, most, room)
 
     def render(self, event: Event) -> bytes:
         """See `Dialect`."""

@@ -21,6 +21,8 @@ PREFIX: Final = "relay"
 SKEWED: Final = 0.5
 WRONG_BY: Final = (-4, 2)
 DRIFT: Final = 0.000_3
+# How probable it is that a node handles every message in the general way, and never in the usual case.
+GENERAL: Final = 0.3
 
 
 class Stage(AbstractContextManager["Stage"]):
@@ -51,6 +53,7 @@ class Stage(AbstractContextManager["Stage"]):
             lease=LEASE,
             grace=GRACE,
             drain=DRAIN,
+            general_way=self.world.stream(f"way of node{number}").random() < GENERAL,
         )
         return NodeProcess(number, host, config)
 

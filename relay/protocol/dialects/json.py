@@ -45,7 +45,7 @@ from relay.protocol.commands_and_events import (
 )
 from relay.protocol.dialects.framing import Line, TooLong, too_long
 from relay.protocol.errors import Code
-from relay.protocol.frame_errors import About, about_beginning
+from relay.protocol.frame_errors import REFUSALS, About, about_beginning, bad_frame
 from relay.protocol.json_frames import (
     SUPPORTED,
     VERSION,
@@ -86,10 +86,13 @@ from relay.protocol.json_frames import (
     NodeUnblocked,
     NodeUnconfirmed,
     NodeWelcome,
+    decode_ascii,
     decode_client,
     encode,
     encode_all,
 )
+
+_REFUSALS: Final = (BadFrame, *REFUSALS)
 
 
 def _claim(frame: ClientHello) -> Claim:
@@ -171,8 +174,9 @@ class JsonDialect:
     def parse(self, line: bytes, named: bool) -> Command:
         """Return the command in the line. `hello` must be the first frame of a session, and no other may be one."""
         try:
-            frame = decode_client(line)
-        except BadFrame as bad:
+            frame = decode_ascii(line) if line.isascii() else decode_client(line)
+        except _REFUSALS as error:
+            bad = error if isinstance(error, BadFrame) else bad_frame(line, error)
             # A second `hello` is an error whatever its version.
             return Malformed(Code.BAD_FRAME if named else bad.code, bad.message, bad.about)
         if type(frame) is ClientMsg and named:  # nearly all frames
@@ -193,8 +197,8 @@ class JsonDialect:
             if type(line) is not bytes or len(line) > room:
                 break
             try:
-                frame = decode_client(line)
-            except BadFrame:
+                frame = decode_ascii(line) if line.isascii() else decode_client(line)
+            except _REFUSALS:
                 break
             id += 1
             if type(frame) is not ClientMsg or frame.id != id or frame.chat != chat:

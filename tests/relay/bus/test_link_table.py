@@ -34,16 +34,16 @@ class TestBusy:
         """This holds for any number of them, because the check runs many times a second."""
         its = opened(some(1000))
         assert its.busy() == []
-        its.touch(some(3)[2])
+        its.busy_ids[some(3)[2]] = None
         assert its.busy() == []
-        assert its._busy == {}  # private: what would be looked at again and again shows nowhere else
+        assert its.busy_ids == {}  # private: what would be looked at again and again shows nowhere else
 
     def test_a_link_is_busy_for_as_long_as_something_is_under_way(self) -> None:
         its = opened([THERE])
         link = its.get(THERE)
         assert link is not None
         link.outbox.append(Ack("ann", "c1", 1))
-        its.touch(THERE)
+        its.busy_ids[THERE] = None
         (sent,) = link.flush(0.0)
         assert [node_id for node_id, _ in its.busy()] == [THERE]
         link.take(acknowledged(sent), 0.1)
@@ -51,7 +51,7 @@ class TestBusy:
 
     def test_a_link_that_is_forgotten_is_not_busy(self) -> None:
         its = opened([THERE])
-        its.touch(THERE)
+        its.busy_ids[THERE] = None
         its.forget(THERE)
         assert its.busy() == []
 

@@ -159,6 +159,21 @@ class TestOrder:
         await until(lambda: b"(for cas)" in cas.sent)
         assert b"for ben" not in cas.sent
 
+    async def test_an_ack_that_overtakes_such_a_line_leaves_the_next_message_alone(
+        self, hub: Hub, wire: Connect
+    ) -> None:
+        """The call behind which it waits fails, so the chat goes on that began before it was handled."""
+        ann, ben = await program(wire, b"ann", b"true"), await text(wire, b"ben")
+        hub.lines_held = True
+        ann.send(b'{"type":"to","name":"cas"}\n{"type":"ack","id":1}\n')
+        assert len(ann.connection.lines) == 2
+        hub.lines_held = False
+        ben.send(b"To:ann\n")
+        await until(lambda: b'"no_such_user"' in ann.sent)
+        ann.send(b'{"type":"msg","id":1,"text":"hi"}\n{"type":"msg","id":2,"text":"ho"}\n')
+        await until(lambda: b"(ho)" in ben.sent)
+        assert b"(hi)" in ben.sent
+
 
 class TestLines:
     async def test_a_line_that_is_too_long_is_refused_and_the_connection_stays_usable(self, wire: Connect) -> None:

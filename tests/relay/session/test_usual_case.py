@@ -17,15 +17,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from relay.hub import hub as hub_module
+from relay.hub import loop_tick
+from relay.hub.hub import Hub
+from relay.server import connection, read_gate, websocket_connection
+from relay.server.ping_timer import PingTimer
+from relay.server.websocket_connection import WebSocketConnection
 from relay.session import chat, usual_case
-from relay.session.memory_budget import PLENTY
+from relay.session.memory_budget import PLENTY, SHORT_READ_BYTES
 from relay.session.peer_messages import Ack, FlowAck, Mail, Text
 from relay.session.runtime_interface import Limits
 from relay.session.send_window import SendWindow
+from relay.session.session import State
 from tests.relay.desk import Wire, in_memory
 from tests.support.memory import MemoryDirectory
 from tests.support.memory_bus import MemoryBus
 from tests.support.stepped_loop import SteppedLoop, Tasks
+from tests.support.web import CONTINUATION, TEXT, frame
 
 NOON = 1_795_404_840.0
 MAX_LINE = 200
@@ -37,6 +45,7 @@ HELLO = {
     "json": b'{"type":"hello","name":"%b"}\n',
     "acks": b'{"type":"hello","name":"%b","acks":true}\n',
     "text": b"%b\n",
+    "web": b'{"type":"hello","name":"%b","acks":true}\n',
 }
 # Parts of the cluster that hold no state of their own, or that lead to the other parts again.
 LEFT_OUT = {
@@ -49,6 +58,8 @@ LEFT_OUT = {
     "_transport",
     "_origin",
     "_door",
+    "_ping_timer",
+    "_decoder",
     "_delayed_acks",
     "_limits",
 }
@@ -63,6 +74,36 @@ class Step(NamedTuple):
 
     what: str
     about: tuple[Any, ...] = ()
+
+
+class WebWire(Wire):
+    """The same for a client that speaks WebSocket, after its handshake. It says what others say in lines."""
+
+    def __init__(self, hub: Hub, *, max_line: int) -> None:
+        super().__init__(hub, max_line=max_line)
+        self.reset()  # what served HTTP
+        self.connection = WebSocketConnection(hub, max_line, PingTimer())
+        self.connection.connection_made(self)
+        self._begun = False  # a message, of which a fragment was sent
+
+    def send(self, data: bytes) -> None:
+        super().send(self.framed(data))
+
+    def write_eof(self) -> None:
+        """Do as a real transport, which lets it happen again: the node does that at each end of a tick."""
+        self.eof_written = True
+
+    def framed(self, data: bytes) -> bytes:
+        """Return each line as a message, and a partial line as a fragment of one."""
+        *lines, rest = data.split(b"\n")
+        frames = []
+        for line in lines:
+            frames.append(frame(line, CONTINUATION if self._begun else TEXT))
+            self._begun = False
+        if rest:
+            frames.append(frame(rest, CONTINUATION if self._begun else TEXT, fin=False))
+            self._begun = True
+        return b"".join(frames)
 
 
 class Cluster:
@@ -80,15 +121,15 @@ class Cluster:
             for hub in self.hubs:
                 hub.usual_case = usual
             self.clients = [
-                self._connect(n, HELLO[kind] % name.encode())
+                self._connect(n, kind, HELLO[kind] % name.encode())
                 for n, (kind, name) in enumerate(zip(kinds, NAMES, strict=True))
             ]
         self.carry_all()
         self.send(0, [b"To:ben\n" if kinds[0] == "text" else b'{"type":"to","name":"ben"}\n'])
         self.carry_all()
 
-    def _connect(self, node: int, data: bytes) -> Wire:
-        wire = Wire(self.hubs[node], max_line=MAX_LINE)
+    def _connect(self, node: int, kind: str, data: bytes) -> Wire:
+        wire = (WebWire if kind == "web" else Wire)(self.hubs[node], max_line=MAX_LINE)
         self.wires.append(wire)
         wire.send(data)
         return wire
@@ -112,6 +153,19 @@ class Cluster:
                 if not self.clients[who].is_closing():
                     self.clients[who].send(data)
             self.loop.run_ready()
+
+    def push(self, who: int, data: bytes) -> None:
+        """Have a transport bring what a client sent although it was told to pause."""
+        wire = self.clients[who]
+        data = wire.framed(data) if isinstance(wire, WebWire) else data
+        wire.connection.get_buffer(-1)[: len(data)] = data
+        wire.connection.buffer_updated(len(data))
+
+    def lose_name(self, who: int) -> None:
+        """Have another node own a client's name."""
+        if (session := self.hubs[who].sessions.get(NAMES[who])) is not None and session.state is State.ACTIVE:
+            self.hubs[who].open_tick()
+            session.name_lost()
 
     def carry(self, pieces: int) -> None:
         """Let some mail between the nodes arrive."""
@@ -164,15 +218,19 @@ class Cluster:
 
     def move(self, who: int, node: int, known: bytes = b"") -> None:
         """Break a client's connection, and have it come back, maybe to the other node, with more in its `hello`."""
+        if not self.clients[who].aborted:
+            self.clients[who].reset()
+        self.take_over(who, node, known)
+
+    def take_over(self, who: int, node: int, known: bytes = b"") -> None:
+        """Have a client come back whose connection is still there."""
         wire = self.clients[who]
         tokens = re.findall(rb'"token":"([^"]+)"', wire.sent)
-        if not wire.aborted:
-            wire.reset()
         self.loop.run_ready()
         hello = HELLO[self._kinds[who]] % NAMES[who].encode()
         if tokens:
             hello = hello.replace(b"}", b',"token":"%b"%b}' % (tokens[-1], known))
-        self.clients[who] = self._connect(node, hello)
+        self.clients[who] = self._connect(node, self._kinds[who], hello)
         self.clients[who].writes[:0] = wire.writes
 
     # --- what is compared
@@ -232,16 +290,16 @@ def line(kind: str) -> st.SearchStrategy[bytes]:
         '{"type":"to","name":"ben"}',
         '{"type":"msg","id":1,"text":"\\ud800"}',
     ]
-    usual = [said] * 5 + ([acks] * 3 if kind == "acks" else [])
+    usual = [said] * 5 + ([acks] * 3 if kind in ("acks", "web") else [])
     return st.one_of(*usual, again, acks, st.sampled_from(asides)).map(str.encode)
 
 
 def reads(kind: str) -> st.SearchStrategy[list[bytes]]:
     """Return a strategy for what a client sends in one iteration: mostly one line in one read."""
     one = line(kind).map(lambda only: only + b"\n")
-    several = st.lists(line(kind), min_size=1, max_size=4).map(lambda all: b"\n".join(all) + b"\n")
+    several = st.lists(line(kind), min_size=1, max_size=6).map(lambda all: b"\n".join(all) + b"\n")
     half = st.tuples(line(kind), st.integers(0, 20)).map(lambda cut: cut[0][: cut[1]])
-    return st.lists(st.one_of(one, one, one, one, several, half), min_size=1, max_size=3)
+    return st.lists(st.one_of(one, one, one, several, several, half), min_size=1, max_size=3)
 
 
 def stray_mail(who: int) -> st.SearchStrategy[Mail]:
@@ -271,6 +329,7 @@ def steps(kinds: tuple[str, str]) -> st.SearchStrategy[list[Step]]:
         step("read", who),
         step("allow", who, st.sampled_from([0, 300, PLENTY, PLENTY])),
         step("hold", who, st.booleans()),
+        step("lose_name", who),
         step("move", who, who, st.sampled_from([b"", b',"sent":3', b',"sent":9' + HAS_TWO])),
         step("break_off", who),
         *(step("arrive", st.just(one), st.lists(stray_mail(one), min_size=1, max_size=2)) for one in (0, 1)),
@@ -310,7 +369,7 @@ def both(kinds: tuple[str, str]) -> Iterator[tuple[Cluster, Cluster]]:
             one.close()
 
 
-KINDS = [("json", "json"), ("acks", "acks"), ("text", "json"), ("acks", "text")]
+KINDS = [("json", "json"), ("acks", "acks"), ("text", "json"), ("acks", "text"), ("web", "web"), ("web", "json")]
 
 
 def said(id: int, text: str = "hi", more: str = "") -> bytes:
@@ -333,6 +392,20 @@ def came(mail: Mail, who: int = 1) -> Step:
     return Step("arrive", (who, [mail]))
 
 
+class Bounds(NamedTuple):
+    """Bounds of a node that a message may reach."""
+
+    flight: int  # bytes under way to a partner who doesn't read
+    replies: int  # bytes that a client hasn't read
+    read: int  # bytes of a read that is the only one of its iteration
+    turn: int  # lines of one client in an iteration
+    tick: int  # lines of all clients in an iteration
+
+
+WIDE = Bounds(chat.FLIGHT_BYTES, read_gate.REPLY_BYTES, SHORT_READ_BYTES, connection.TURN_LINES, hub_module.ROUND_LINES)
+NARROW = Bounds(30, 70, 50, 4, 99)
+FEW = Bounds(30, 70, 50, 99, 3)
+
 ALL = Step("carry_all")
 TALK = [
     ann(said(1)),
@@ -346,6 +419,9 @@ TALK = [
 ]  # the usual case works from here on
 LONG = b"x" * (MAX_LINE + 1) + b"\n"
 LEAVE = b'{"type":"leave"}\n'
+TO_NOBODY = b'{"type":"to","name":"nobody"}\n'
+WHO = b'{"type":"who","name":"nobody"}\n'
+PING = b'{"type":"ping"}\n'
 ELSEWHERE = ',"chat":"another"'
 # What is unusual, in the order of the checks, and what happens then. Both clients acknowledge by themselves.
 UNUSUAL: dict[str, list[Step]] = {
@@ -372,6 +448,43 @@ UNUSUAL: dict[str, list[Step]] = {
     "a message for another chat": [ann(said(3, more=ELSEWHERE)), ALL],
     "two reads in one iteration": [ann(said(3), said(4)), ALL],
     "two lines in one read": [ann(said(3) + said(4)), ALL],
+    "a run that a full window ends": [ann(b"".join(said(id) for id in range(3, 14))), ALL, ben(acked(9)), ALL],
+    "a run with an ack and a ping in it": [
+        ben(said(1)),
+        ALL,
+        ann(said(3) + acked(1) + said(4) + PING + said(5) + said(6)),
+        ALL,
+    ],
+    "a run that begins in the middle of a line": [ann(said(3)[:9]), ann(said(3)[9:] + said(4) + said(5)[:9]), ALL],
+    "a run behind an id that came already": [ann(said(2) + said(3) + said(4)), ALL],
+    "a run that leaves": [ann(said(3) + said(4) + LEAVE + said(5)), ALL, ben(acked(4)), ALL],
+    "runs in one iteration": [ann(said(3) + said(4), said(5) + said(6)), ALL],
+    "as many lines as a turn has": [ann(said(3)), ALL, ben(PING * 4, acked(3)), ALL],
+    "as many lines as a tick has": [ann(said(3)), ALL, ben(PING * 3, acked(3)), ALL],
+    "lines behind replies that fill up": [
+        Step("fill", (0,)),
+        ann(PING * 6),
+        ann(said(3)),
+        Step("push", (0, said(3))),
+        Step("read", (0,)),
+        ALL,
+    ],
+    "the time for a name is over": [Step("wait", (2 * LIMITS.name,)), ann(said(3)), ALL],
+    "a client comes back before it was gone": [Step("take_over", (0, 0)), ALL, ann(said(3)), ALL],
+    "a message behind a call": [ann(TO_NOBODY, said(3)), ALL],
+    "a message behind a question": [ann(WHO, said(3)), ALL],
+    "an ack behind a call": [ann(said(3)), ALL, ben(TO_NOBODY, acked(3)), ALL],
+    "an ack behind a question": [ann(said(3)), ALL, ben(WHO, acked(3)), ALL],
+    "memory is short for the rest of an ack": [
+        ann(said(3)),
+        ALL,
+        Step("allow", (1, 0)),
+        ben(acked(3)[:9]),
+        ben(acked(3)[9:]),
+        ALL,
+    ],
+    "a long line": [ann(said(3, "x" * 20)), ALL, ben(acked(3), PING), ALL],
+    "the name is lost": [Step("lose_name", (0,)), ann(said(3)), ALL, Step("wait", (2 * LIMITS.name,)), ALL],
     "a line too long": [ann(LONG), ann(said(3)), ALL],
     "half a line": [ann(said(3)[:9]), ann(said(3)[9:]), ALL],
     "an ack for more than came": [ben(acked(9)), ann(said(3)), ALL, ben(acked(9)), ALL],
@@ -448,19 +561,46 @@ OTHERS: list[tuple[tuple[str, str], list[Step]]] = [
         ("json", "json"),
         [ann(said(1)), ALL, Step("fill", (1,)), ann(said(2)), ALL, ann(said(3)), ALL, ben(acked(3)), ALL],
     ),
+    (("json", "json"), [ann(b"".join(said(id) for id in range(first, first + 12))) for first in (1, 13)] + [ALL]),
+    (
+        ("json", "json"),
+        [
+            *(ann(said(1)), ALL),
+            *(step for id in range(2, 10) for step in (ann(said(id)), Step("wait", (0.001,)))),
+            *(ann(said(10)), came(Ack("ann", CHAT, 2), 0)),
+        ],
+    ),
     (("acks", "acks"), [Step("move", (0, 1)), ALL, ann(said(1)), ann(said(9)), ALL]),
     (("text", "text"), [ann(b"hi\n"), ALL, ann(b"hi\n"), ALL, ann(b"To:ann\n"), ann(b"Quit\n"), ALL]),
 ]
 
 
-@pytest.mark.parametrize("flight", [30, 65536])
+def bound(patch: pytest.MonkeyPatch, bounds: Bounds) -> None:
+    """Let bounds of the node be reached with a few messages."""
+    for module in (chat, usual_case):
+        patch.setattr(module, "FLIGHT_BYTES", bounds.flight)
+    for module in (connection, read_gate):
+        patch.setattr(module, "REPLY_BYTES", bounds.replies)
+    patch.setattr(connection, "SHORT_READ_BYTES", bounds.read)
+    patch.setattr(connection, "TURN_LINES", bounds.turn)
+    patch.setattr(hub_module, "ROUND_LINES", bounds.tick)
+    for module in (hub_module, loop_tick, websocket_connection):
+        patch.setattr(module, "log_defect", fail)
+
+
+def fail() -> None:
+    """Raise the exception that the node would only log."""
+    raise
+
+
+@pytest.mark.parametrize("bounds", [WIDE, NARROW, FEW], ids=["wide", "narrow", "few"])
+@pytest.mark.parametrize("kind", ["acks", "web"])
 @pytest.mark.parametrize("steps", UNUSUAL.values(), ids=UNUSUAL)
 def test_the_unusual_has_the_result_of_the_general_way(
-    steps: list[Step], flight: int, monkeypatch: pytest.MonkeyPatch
+    steps: list[Step], kind: str, bounds: Bounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (chat, usual_case):
-        monkeypatch.setattr(module, "FLIGHT_BYTES", flight)
-    with both(("acks", "acks")) as (usual, general):
+    bound(monkeypatch, bounds)
+    with both((kind, kind)) as (usual, general):
         for step in [*TALK, *steps, *TALK]:
             usual.take(step)
             general.take(step)
@@ -469,8 +609,9 @@ def test_the_unusual_has_the_result_of_the_general_way(
 
 @pytest.mark.parametrize(("kinds", "steps"), OTHERS)
 def test_the_unusual_of_other_clients_has_the_result_of_the_general_way(
-    kinds: tuple[str, str], steps: list[Step]
+    kinds: tuple[str, str], steps: list[Step], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bound(monkeypatch, WIDE)
     with both(kinds) as (usual, general):
         for step in steps:
             usual.take(step)
@@ -481,10 +622,8 @@ def test_the_unusual_of_other_clients_has_the_result_of_the_general_way(
 @pytest.mark.parametrize("kinds", KINDS, ids="-".join)
 @given(data=st.data())
 def test_every_step_has_the_result_of_the_general_way(kinds: tuple[str, str], data: st.DataObject) -> None:
-    flight = data.draw(st.sampled_from([30, 65536]))
     with pytest.MonkeyPatch.context() as patch, both(kinds) as (usual, general):
-        for module in (chat, usual_case):
-            patch.setattr(module, "FLIGHT_BYTES", flight)
+        bound(patch, data.draw(st.sampled_from([WIDE, NARROW, FEW])))
         assert usual.state() == general.state()
         for step in numbered(data.draw(steps(kinds))):
             usual.take(step)

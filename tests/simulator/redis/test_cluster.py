@@ -221,7 +221,7 @@ class TestFailover:
             assert server.replication.primary is replica
         assert world.seen(world.servers[0]).primaries == {f"127.0.0.1:{PORT + number}" for number in (3, 4, 5)}
 
-    def test_one_that_froze_as_soon_as_it_had_another_slot_is_replaced(self, world: World) -> None:
+    def test_a_primary_that_froze_as_soon_as_it_had_another_slot_is_replaced(self, world: World) -> None:
         """Its replica hasn't heard of its new epoch from itself, and the others wouldn't vote for an old one."""
         other, frozen = world.cluster.members[:2]
         slot = other.owners.of(other.id)[0]
