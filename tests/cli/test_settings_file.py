@@ -20,7 +20,11 @@ from tests.cli.piped import Start
 from tests.cli.scripted import ScriptedNode
 
 # A user who is in no user database, as in some containers.
-HOMELESS = "import pwd; pwd.getpwuid = {}.__getitem__; from pairchat.cli import main; main()"
+# A user without a home folder whose shell is bash, whatever has started the tests.
+HOMELESS = (
+    "import pwd, shellingham; pwd.getpwuid = {}.__getitem__; "
+    "shellingham.detect_shell = lambda *_: ('bash', '/bin/bash'); from pairchat.cli import main; main()"
+)
 
 
 def home_with(text: str) -> Home:
