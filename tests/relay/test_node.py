@@ -16,6 +16,7 @@ from relay.bus.reliable_link import unpack
 from relay.clock import clock, clocks
 from relay.configuration.config import Config
 from relay.node import Node
+from relay.process import systemd_notify
 from relay.process.operating_system import OperatingSystem
 from relay.protocol.errors import Reason
 from relay.session.peer_messages import Text
@@ -285,6 +286,51 @@ async def test_a_node_without_a_server_for_any_of_its_ids_goes_on_with_one_of_th
         node._choose_node_id(set(), tasks)
         assert len(node.hub.node_id) == len(UID)
         assert node.hub.node_id != UID
+
+
+# private: a step of a node that runs until it is told to end
+@pytest.mark.parametrize(("serving", "told"), [(False, []), (True, ["reloading", "ready"])])
+async def test_the_service_manager_is_told_of_a_reload_unless_the_node_has_not_started_yet(
+    serving: bool, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ready` would end the start, although the node waits for Redis."""
+    said = list[str]()
+    monkeypatch.setattr(systemd_notify, "reloading", lambda: said.append("reloading"))
+    monkeypatch.setattr(systemd_notify, "ready", lambda status: said.append("ready"))
+    operating_system = Signals()
+    node = Node(Config(redis="redis://127.0.0.1:1"), operating_system)
+    node.serving = serving
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            operating_system.raise_signal(signal.SIGHUP)
+            operating_system.raise_signal(signal.SIGHUP)
+            tasks.start_soon(node._reload_when_told)
+            await until(lambda: len(lines) == 2)
+            await until(lambda: said == 2 * told)
+            tasks.cancel_scope.cancel()
+    assert {line["event"] for line in lines} == {"there are no files to read again"}
+
+
+# private: a step of its end
+async def test_a_node_whose_last_messages_nobody_takes_gives_its_lease_back_all_the_same(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "STOP_SECONDS", 3 * node_module.STOP_POLL_SECONDS)
+    ended = list[str]()
+
+    async def end() -> None:
+        ended.append("lease")
+
+    async def withdraw() -> None:
+        ended.append("report")
+
+    monkeypatch.setattr(parts.lease, "end", end)
+    monkeypatch.setattr(parts.reporter, "withdraw", withdraw)
+    monkeypatch.setattr(parts.bus, "announce", lambda kind: ended.append(kind.name))
+    parts.bus.post("2" * 16, TEXT)
+    await parts.node._stop()
+    assert not parts.bus.quiet
+    assert ended == ["lease", "report", "FAREWELL"]
 
 
 # private: only the loop of a node calls it
