@@ -6,7 +6,7 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -23,6 +23,8 @@ STEPS_AT_ONE_INSTANT: Final = 1_000_000
 # The number of steps between two runs of the garbage collector, which otherwise begins whenever it likes: what it
 # destroys may call back, and that has to happen at the same point of each run.
 STEPS_PER_COLLECTION: Final = 20_000
+# The number of steps between two looks of a harness at everything. What it looks at changes slowly.
+STEPS_PER_LOOK: Final = 160
 
 
 class Event:
@@ -69,11 +71,12 @@ class World:
         self.in_sets = tuple(in_sets)
         self.reached: RealWorldReached | None = None  # the first attempt of a program to reach the real world
         self.substitutes = Substitutes(self)
+        self.looks: Callable[[], object] | None = None  # is called after every STEPS_PER_LOOK steps
         self._running = False
         self._limit = NEVER
         self._thread = 0
         self._hooks = sys.get_asyncgen_hooks()  # outside of all loops
-        self._hooked: Process | None = None  # whose hooks are in place, or nobody's
+        self._generators: dict[int, Process] = {}  # by its id: whose an asynchronous generator is
 
     @property
     def time_of_day(self) -> float:
@@ -136,6 +139,7 @@ class World:
         gc.disable()
         try:
             with guarded(self):
+                sys.set_asyncgen_hooks(self._generator_begins, self._generator_is_abandoned)
                 while not until():
                     if not self._step():
                         return until()
@@ -143,7 +147,7 @@ class World:
                         raise self.reached
             return True
         finally:
-            self._running, self._hooked = False, None
+            self._running = False
             sys.set_asyncgen_hooks(*self._hooks)
             if collecting:
                 gc.enable()
@@ -157,42 +161,46 @@ class World:
 
         It is drawn from all that is due. If nothing is, time first jumps to what will be due next.
         """
-        now, first = self.now, NEVER
-        due, soon = list[Process | None](), list[Process | None]()  # what is due now, and what is at `first`
+        now, first, chosen = self.now, NEVER, None
+        rivals: list[Process | None] | None = None  # all that is due at `first`, if that is more than one thing
         for process in self.processes:
             when = process.loop.wakes_at() if process.stirred else process.wakes_at
-            if when <= now:
-                due.append(process)
-            elif when < first:
-                first, soon = when, [process]
-            elif when == first:
-                soon.append(process)
+            if when < now:
+                when = now
+            if when < first:
+                first, chosen, rivals = when, process, None
+            elif when == first < NEVER:
+                rivals = [*(rivals or (chosen,)), process]
         events = self._events
         while events and events[0][3].act is None:
             heappop(events)
         if events:
             when = events[0][0]
-            if when <= now:
-                due.append(None)
-            elif when < first:
-                first, soon = when, [None]
+            if when < first:
+                first, chosen, rivals = when, None, None
             elif when == first:
-                soon.append(None)
-        if not due:
-            if not self._jump(first):
-                return False
-            due = soon
+                rivals = [*(rivals or (chosen,)), None]
+        if first > now and not self._jump(first):
+            return False
         self.steps += 1
-        chosen = due[0] if len(due) == 1 else due[int(self._draw() * len(due))]
+        if rivals is not None:
+            chosen = rivals[int(self._draw() * len(rivals))]
         if chosen is not None:
             self._turn(chosen)
         else:
             self._happen(heappop(events)[3])
-        if self.steps % STEPS_PER_COLLECTION == 0:
-            gc.collect(1)
+        if self.steps % STEPS_PER_LOOK == 0:
+            self._pause_for_breath()
         if self.steps - self._since > STEPS_AT_ONE_INSTANT:
             raise Livelock(f"no time passes at {self.now:.6f} s:\n{self._state()}")
         return True
+
+    def _pause_for_breath(self) -> None:
+        """Do what is done every now and then."""
+        if self.looks is not None:
+            self.looks()
+        if self.steps % STEPS_PER_COLLECTION == 0:
+            gc.collect(1)
 
     def _happen(self, event: Event) -> None:
         act, event.act = event.act, None
@@ -203,12 +211,6 @@ class World:
 
     def _turn(self, process: Process) -> None:
         loop = process.loop
-        timer = loop.next_timer()
-        if timer < NEVER and process.clock.true_time(timer) <= self.now:
-            process.clock.reach(timer)
-        if self._hooked is not process:
-            sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
-            self._hooked = process
         asyncio._set_running_loop(loop)
         self.current = process
         try:
@@ -219,6 +221,18 @@ class World:
             process.stirred = True
             self.current = None
             asyncio._set_running_loop(None)
+
+    def _generator_begins(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Tell the loop of the process whose code runs, as its own hook would: to change hooks in each turn is slow."""
+        process = self.current
+        if process is not None:
+            self._generators[id(generator)] = process  # replaces one that ended, and was at this address
+            process.loop._asyncgen_firstiter_hook(generator)
+
+    def _generator_is_abandoned(self, generator: AsyncGenerator[Any, Any]) -> None:
+        process = self._generators.pop(id(generator), None)
+        if process is not None:
+            process.loop._asyncgen_finalizer_hook(generator)
 
     @contextmanager
     def acting(self, process: Process) -> Iterator[None]:
