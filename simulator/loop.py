@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from simulator.errors import RealWorldReached
 from simulator.poll import Poll
-from simulator.trace import Trace, name_of
+from simulator.trace import name_of
 
 if TYPE_CHECKING:
     from simulator.process import Process
@@ -248,8 +248,8 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
             if self._selector.maybe or self._scheduled:
                 self._make_ready()
             ready, world = self._ready, self.process.world
-            if world.callbacks and world.trace is not None:
-                self._tell(world.trace, world.now)
+            if world.callbacks and world.record is not None:
+                self._tell(world.record, world.now)
             for _ in range(len(ready)):
                 handle = ready.popleft()
                 if not handle._cancelled:
@@ -267,12 +267,14 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         message = f"Exception in callback {name_of(handle._callback)}"  # type: ignore[attr-defined]
         self.call_exception_handler({"message": message, "exception": error, "handle": handle})
 
-    def _tell(self, trace: Trace, now: float) -> None:
+    def _tell(self, record: Callable[[tuple[float, str, str]], object], now: float) -> None:
         """Tell the trace what is called now."""
         name = self.process.name
         for handle in self._ready:
             if not handle._cancelled:
-                trace(now, name, name_of(handle._callback))  # type: ignore[attr-defined]
+                callback = handle._callback  # type: ignore[attr-defined]
+                owner = getattr(callback, "__self__", None)
+                record((now, name, owner.label if type(owner) is NumberedTask else name_of(callback)))
 
     def _make_ready(self) -> None:
         """Add to the callbacks that are ready those of sockets and of timers, interleaved as it is drawn."""

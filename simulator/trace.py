@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import msgspec
 
 # The number of events that are put into the hash at once.
-_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 200
 # Writes an event, its time to the last bit among it, in one way only.
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -26,27 +26,31 @@ class TraceHash:
     """A hash over all events of a run. Two runs with the same hash had the same history."""
 
     def __init__(self) -> None:
-        self._hashed = 0  # the number of events that are in the hash
+        self.fresh: list[tuple[float, str, str]] = []  # isn't in the hash yet: many at once are faster
+        self._hashed = 0  # the number of events that are
         self._hash = hashlib.blake2b(digest_size=16)
-        self._fresh: list[tuple[float, str, str]] = []  # isn't in the hash yet: many at once are faster
 
     def __call__(self, when: float, where: str, what: str) -> None:
         """Add one event."""
-        self._fresh.append((when, where, what))
-        if len(self._fresh) == _AT_ONCE:
-            self._hash.update(_ENCODER.encode(self._fresh))
+        self.fresh.append((when, where, what))
+
+    def catch_up(self) -> None:
+        """Put events into the hash, so many at once that it doesn't depend on when this is called."""
+        while len(self.fresh) >= _AT_ONCE:
+            self._hash.update(_ENCODER.encode(self.fresh[:_AT_ONCE]))
             self._hashed += _AT_ONCE
-            self._fresh.clear()
+            del self.fresh[:_AT_ONCE]
 
     @property
     def events(self) -> int:
         """The number of events so far."""
-        return self._hashed + len(self._fresh)
+        return self._hashed + len(self.fresh)
 
     def hexdigest(self) -> str:
         """Return the hash of all events so far."""
+        self.catch_up()
         hashed = self._hash.copy()
-        hashed.update(_ENCODER.encode(self._fresh))
+        hashed.update(_ENCODER.encode(self.fresh))
         return hashed.hexdigest()
 
 
