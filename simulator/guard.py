@@ -14,6 +14,7 @@ world runs, therefore:
 
 import asyncio
 import contextvars
+import math
 import os
 import random
 import socket
@@ -53,10 +54,9 @@ FORBIDDEN: Final = {
     "os.kill": "a real process",
 }
 
-# Classes of libraries whose objects are kept in sets that are iterated over: the child scopes of a scope, and the
-# transports of a server.
+# Classes of libraries whose objects are kept in sets that are iterated over: the transports of a server. The child
+# scopes of a scope are in a set as well, but have no place for a number: see `_numbered_scope`.
 IN_SETS: Final[tuple[type, ...]] = (
-    anyio_backend.CancelScope,
     asyncio.selector_events._SelectorTransport,  # type: ignore[attr-defined]
 )
 
@@ -97,6 +97,7 @@ class Substitutes:
             (random, "_urandom", self._bytes.randbytes),
             (anyio_backend.AsyncIOBackend, "run_sync_in_worker_thread", classmethod(_run_in_virtual_thread)),
         ]
+        self._functions.append((anyio_backend, "CancelScope", _numbered_scope()))
         self._functions += [(kind, "__hash__", self._numbering()) for kind in (*IN_SETS, *world.in_sets)]
 
     @contextmanager
@@ -190,6 +191,23 @@ async def _run_in_virtual_thread(
         with anyio.CancelScope(shield=not abandon_on_cancel):
             call = partial(contextvars.copy_context().run, func, *args)
             return await asyncio.get_running_loop().run_in_executor(None, call)
+
+
+def _numbered_scope() -> type[anyio_backend.CancelScope]:
+    """Return a class of cancel scopes whose hash is their number in this world instead of their address in memory."""
+    numbers = count(1)
+
+    class NumberedScope(anyio_backend.CancelScope):
+        __slots__ = ("number",)
+
+        def __init__(self, deadline: float = math.inf, shield: bool = False) -> None:
+            super().__init__(deadline, shield)
+            self.number = next(numbers)
+
+        def __hash__(self) -> int:
+            return self.number
+
+    return NumberedScope
 
 
 def _present(owner: Any, name: str) -> Any:

@@ -41,6 +41,53 @@ THREAD_SECONDS: Final = (0.000_05, 0.005)
 _TIMERS: Final = 100
 
 
+class _Handle(asyncio.Handle):
+    """A handle that is made and cancelled without what only debugging needs: there are some thousand in a second."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: "VirtualLoop",
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+
+    def cancel(self) -> None:
+        self._cancelled, self._callback, self._args = True, None, None  # type: ignore[assignment]
+
+
+class _Timer(asyncio.TimerHandle):
+    """The same for a timer."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: "VirtualLoop",
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._scheduled = False, True
+        self._repr = self._source_traceback = None
+        self._when = when
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            if self._scheduled:
+                self._loop._timer_cancelled_count += 1
+            self._cancelled, self._callback, self._args = True, None, None  # type: ignore[assignment]
+
+
 class NumberedFuture(asyncio.Future[Any]):
     """A future whose hash isn't its address in memory, so that a set of them has the same order in each run."""
 
@@ -88,7 +135,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
 
     # Attributes of asyncio's loop that its type stubs don't show.
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
+    _scheduled: list[tuple[float, int, asyncio.TimerHandle]]  # by time; asyncio has the timers alone
     _selector: Poll
     _stopping: bool
     _closed: bool
@@ -107,7 +154,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         self.process = process
         self._order = process.world.stream(f"order of {process.name}")
         # Numbers of tasks don't depend on how many futures there are, which differs between releases of Python.
-        self.task_numbers, self.future_numbers = count(1), count(1)
+        self.task_numbers, self.future_numbers, self._timer_numbers = count(1), count(1), count(1)
         self._signals: dict[int, asyncio.Handle] = {}
         self._jobs = 0  # functions that run in threads
         self._no_jobs: asyncio.Future[None] | None = None
@@ -135,10 +182,14 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     def next_timer(self) -> float:
         """Return the time of the next timer, or infinity."""
         timers = self._scheduled
-        while timers and timers[0]._cancelled:
+        while timers and timers[0][2]._cancelled:
             self._timer_cancelled_count -= 1
-            heappop(timers)._scheduled = False  # type: ignore[attr-defined]
-        return timers[0]._when if timers else math.inf  # type: ignore[attr-defined]
+            heappop(timers)[2]._scheduled = False  # type: ignore[attr-defined]
+        return timers[0][0] if timers else math.inf
+
+    def timers(self) -> list[asyncio.TimerHandle]:
+        """Return the timers that aren't cancelled."""
+        return [timer for _, _, timer in self._scheduled if not timer._cancelled]
 
     def wakes_at(self) -> float:
         """Return the true time at which there will be something to call, which may be past, or infinity.
@@ -168,7 +219,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         """Call something in the next iteration, as asyncio's loop does, without what only debugging needs."""
         if self._closed:
             self._check_closed()
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         self.process.stirred = True
         return handle
@@ -179,9 +230,8 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         """Call something at a time, likewise."""
         if self._closed:
             self._check_closed()
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heappush(self._scheduled, timer)
-        timer._scheduled = True  # type: ignore[attr-defined]
+        timer = _Timer(when, callback, args, self, context)
+        heappush(self._scheduled, (when, next(self._timer_numbers), timer))
         self.process.stirred = True
         return timer
 
@@ -191,53 +241,69 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         This is what asyncio's loop does, but for the order, and without what only debugging needs. What is called makes
         other callbacks ready, which the next iteration calls.
         """
-        self._turned = True
-        self._thread_id = thread
+        self._turned, self._thread_id = True, thread
         try:
-            self._run_once()
+            if 2 * self._timer_cancelled_count > len(self._scheduled) > _TIMERS:
+                self._drop_cancelled_timers()
+            if self._selector.maybe or self._scheduled:
+                self._make_ready()
+            ready, world = self._ready, self.process.world
+            if world.callbacks and world.record is not None:
+                self._tell(world.record, world.now)
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if not handle._cancelled:
+                    try:
+                        handle._context.run(handle._callback, *handle._args)  # type: ignore[attr-defined]
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:
+                        self._callback_failed(handle, error)
         finally:
             self._thread_id = None
 
-    def _run_once(self) -> None:
-        ready, process = self._ready, self.process
-        if 2 * self._timer_cancelled_count > len(self._scheduled) > _TIMERS:
-            self._drop_cancelled_timers()
-        if self._selector.maybe or self._scheduled:
-            self._make_ready()
-        trace = process.world.trace if process.world.callbacks else None
-        if trace is not None:
-            now, name = process.world.now, process.name
-            for handle in ready:
-                if not handle._cancelled:
-                    trace(now, name, name_of(handle._callback))  # type: ignore[attr-defined]
-        for _ in range(len(ready)):
-            handle = ready.popleft()
+    def _callback_failed(self, handle: asyncio.Handle, error: BaseException) -> None:
+        """Report what a callback raised, as asyncio's handles do."""
+        message = f"Exception in callback {name_of(handle._callback)}"  # type: ignore[attr-defined]
+        self.call_exception_handler({"message": message, "exception": error, "handle": handle})
+
+    def _tell(self, record: Callable[[tuple[float, str, str]], object], now: float) -> None:
+        """Tell the trace what is called now."""
+        name = self.process.name
+        for handle in self._ready:
             if not handle._cancelled:
-                handle._run()
+                callback = handle._callback  # type: ignore[attr-defined]
+                owner = getattr(callback, "__self__", None)
+                record((now, name, owner.label if type(owner) is NumberedTask else name_of(callback)))
 
     def _make_ready(self) -> None:
         """Add to the callbacks that are ready those of sockets and of timers, interleaved as it is drawn."""
+        due = self._due() if self._scheduled else []
+        found = self._selector.select() if self._selector.maybe else []
+        if not found and not due:
+            return
         ready, before = self._ready, len(self._ready)
-        events, found = list[asyncio.Handle](), self._selector.select()
+        events = list[asyncio.Handle]()
         if found:
             self._process_events(found)
             events = [ready.pop() for _ in range(len(ready) - before)][::-1]
-        happened = _interleaved(events, self._due(), self._order.random)
+        happened = _interleaved(events, due, self._order.random)
         if happened and before:
             soon = list(ready)
             ready.clear()
             happened = _interleaved(soon, happened, self._order.random)
-        if happened:
-            ready.extend(happened)
+        ready.extend(happened)
 
     def _due(self) -> list[asyncio.Handle]:
         """Take the timers whose time has come, by time, and drawn among those of the same time."""
-        due = list[asyncio.TimerHandle]()
-        if not self._scheduled:
+        process, first = self.process, self.next_timer()
+        clock = process.clock
+        if first == math.inf or clock.true_time(first) > process.world.now:
             return []
-        now = self.process.clock.monotonic()
+        clock.reach(first)
+        due, now = list[asyncio.TimerHandle](), clock.monotonic()
         while self.next_timer() <= now:
-            timer = heappop(self._scheduled)
+            timer = heappop(self._scheduled)[2]
             timer._scheduled = False  # type: ignore[attr-defined]
             due.append(timer)
         if len(due) > 1:
@@ -247,11 +313,11 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     def _drop_cancelled_timers(self) -> None:
         """Let go of timers that were cancelled, of which there are too many."""
         kept = []
-        for timer in self._scheduled:
-            if timer._cancelled:
-                timer._scheduled = False  # type: ignore[attr-defined]
+        for entry in self._scheduled:
+            if entry[2]._cancelled:
+                entry[2]._scheduled = False  # type: ignore[attr-defined]
             else:
-                kept.append(timer)
+                kept.append(entry)
         heapify(kept)
         self._scheduled, self._timer_cancelled_count = kept, 0
 

@@ -186,8 +186,10 @@ class VirtualSocket:
             on, seconds = _LINGER.unpack(value) if isinstance(value, bytes) else (0, 0)
             value = seconds if on else -1
         self._file.options[level, option] = int.from_bytes(value, "little") if isinstance(value, bytes) else value or 0
-        if (level, option) in _KEEP_ALIVE and self._file.end is not None:
-            self._file.end.begin_to_keep_alive()
+        if self._file.end is not None:
+            self._file.end.await_acknowledgements()  # with a smaller buffer the program may have to wait for them
+            if (level, option) in _KEEP_ALIVE:
+                self._file.end.begin_to_keep_alive()
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> Any:
         """Return an option; TCP_INFO has the few fields that `relay.net.tcp_health` reads."""
@@ -321,6 +323,7 @@ class VirtualSocket:
 def _tcp_info(end: End | None) -> bytes:
     if end is None:
         return _TCP_INFO.pack(0, 0, 0, 0)
+    end.heed()
     segments = -(-end.unacknowledged // end.path.weather.segment)
     silent = round(1000 * (end.world.now - end.heard))
     return _TCP_INFO.pack(min(end.probes, 255), segments, silent, end.unsent)

@@ -2,6 +2,10 @@
 
 Bytes arrive in order or not at all. What is lost in a black hole is sent again after a time-out that doubles, a window
 that stays shut is probed, a silent peer is found by keep-alive, and each of these gives up as Linux does.
+
+An acknowledgement mostly changes nothing but numbers that nobody looks at for the moment. It is then no event of its
+own: the end that it is on its way to remembers when it arrives (`_coming`), and heeds it before it looks at these
+numbers. Once something waits for it, it becomes an event, so that both ways lead to the same history.
 """
 
 import errno
@@ -99,7 +103,12 @@ class End:
         self._fin: int | None = None  # the position of the FIN, once the program has ended this side
         self._waits_since: float | None = None  # when the oldest unacknowledged byte was sent
         self._pause = 0.0  # before the next try
-        self._retry: Event | None = None
+        self._retry: Event | None = None  # the timer for it, which may go off before `_retry_at`, and then waits again
+        self._retry_at: float | None = None  # when it is due
+        self._timer_at = 0.0  # when `_retry` goes off
+        self._retrying = False  # nothing has been acknowledged since the last try, and the pause is a longer one
+        # Acknowledgements on their way that nothing waits for: when each arrives, and what it says. See the module.
+        self._coming: deque[tuple[float, int, int]] = deque()
         self._next_look: Event | None = None  # of keep-alive
         self._in = bytearray()
         self._expected = 0  # the position of the next byte from the peer
@@ -123,6 +132,7 @@ class End:
             return True
         if not self.open or self._fin is not None:
             return False
+        self.heed()
         if not self._out:
             return True
         size = self._send_bytes
@@ -150,7 +160,9 @@ class End:
 
     @property
     def _window(self) -> int:
-        return max(0, self._receive_bytes - len(self._in))
+        size = self.options.get(_RECEIVE_BUFFER, RECEIVE_BYTES)
+        room = (size if size < self._unread_allowed else self._unread_allowed) - len(self._in)
+        return room if room > 0 else 0
 
     @property
     def _most_unsent(self) -> int:
@@ -165,12 +177,15 @@ class End:
             self._raise()
         if self.gone or self._fin is not None:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        self.heed()
         room = self._room()
         if not self.open or room <= 0:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         taken = min(room, len(data))
         self._out += data[:taken]
         self._transmit()
+        if self._coming and self._waits_for_acknowledgements:
+            self.await_acknowledgements()
         return taken
 
     def receive(self, most: int, *, peek: bool = False) -> bytes:
@@ -179,7 +194,7 @@ class End:
             return bytes(self._in[:most])
         if self._in:
             weather = self.path.weather
-            if most > 1 and len(self._in) > 1 and self._draw.random() < weather.short_read:
+            if weather.short_read and most > 1 and len(self._in) > 1 and self._draw.random() < weather.short_read:
                 most = 1 + int(self._draw.random() * min(most, len(self._in)))
             data = bytes(self._in[:most])
             del self._in[:most]
@@ -204,6 +219,7 @@ class End:
     def shut_down_writing(self) -> None:
         """End this side once all bytes are sent."""
         if self._fin is None and not self.gone:
+            self.await_acknowledgements()
             self._fin = self._base + len(self._out)
             self._transmit()
 
@@ -214,6 +230,7 @@ class End:
         self.closed = True
         if self.gone:
             return
+        self.await_acknowledgements()
         if self._in or self.options.get((socket.SOL_SOCKET, socket.SO_LINGER)) == 0 or not self.open:
             self._send_reset()
             self.forget()
@@ -241,12 +258,17 @@ class End:
         """Send what the peer's window allows, but not just a few bytes of more, unless it has to be `few`."""
         peer, weather = self.peer, self.path.weather
         assert peer is not None
-        end = self._base + len(self._out)
+        end, start = self._base + len(self._out), self._sent
+        if 0 < end - start <= min(weather.segment, self._edge - start) and self._fin is None and not weather.cut:
+            self._sent = end  # nearly always: all of it fits one segment
+            self.post(peer.on_segment, start, bytes(self._out[start - self._base :]), False)
+            self._mind_retry(self.world.now)
+            return
         while end > self._sent or self._sent == self._fin:
             size = min(weather.segment, self._edge - self._sent, end - self._sent)
             if not few and size < min(weather.segment, end - self._sent, (self._widest + 1) // 2):
                 size = 0  # the window will soon be wider: few bytes at a time would go on for ever (RFC 9293)
-            if size > 1 and self._draw.random() < weather.cut:
+            if weather.cut and size > 1 and self._draw.random() < weather.cut:
                 size = 1 + int(self._draw.random() * size)
             fin = self._fin is not None and self._sent + max(size, 0) == self._fin
             if size <= 0 and not fin:
@@ -257,31 +279,42 @@ class End:
             self.post(peer.on_segment, start, data, fin)
             if fin:
                 break
-        self._mind_retry()
+        self._mind_retry(self.world.now)
 
-    def _mind_retry(self) -> None:
+    def _mind_retry(self, now: float) -> None:
         """Run the timer for a further try while bytes are unacknowledged, or wait for the window to open."""
         if self._acked < self._sent:
             if self._waits_since is None:
-                self._waits_since = self.world.now
+                self._waits_since = now
         else:
             self._waits_since = None
             if not self.unsent:
+                self._retry_at = None
+                return
+        if self._retry_at is None:
+            self._pause = self._pause or self._first_pause()
+            self._retry_at = now + self._pause
+            if self._retry is None or self._timer_at > self._retry_at:
                 if self._retry is not None:
                     self._retry.cancel()
-                    self._retry = None
-                return
-        if self._retry is None:
-            self._pause = self._pause or self._first_pause()
-            self._retry = self.world.call_in(self._pause, self._try_again)
+                self._set_timer(self._retry_at)
+
+    def _set_timer(self, when: float) -> None:
+        self._timer_at, self._retry = when, self.world.call_at(when, self._try_again)
 
     def _first_pause(self) -> float:
         return RETRY_SECONDS + 2 * (self.path.weather.delay[1] + self.path.back.weather.delay[1])
 
     def _try_again(self) -> None:
         self._retry = None
-        if self.gone or not self.host.up:
+        self.heed()
+        if self.gone or not self.host.up or self._retry_at is None:
             return
+        if self._retry_at > self.world.now:  # bytes have been acknowledged, and others sent
+            self._set_timer(self._retry_at)
+            return
+        self._retry_at, self._retrying = None, True
+        self.await_acknowledgements()
         longest = self.options.get((socket.IPPROTO_TCP, TCP_RTO_MAX_MS), 0) / 1000 or LONGEST_RETRY_SECONDS
         self._pause = min(2 * self._pause, longest)
         if self._waits_since is not None:
@@ -296,14 +329,19 @@ class End:
             assert self.peer is not None
             self.post(self.peer.on_probe)
             self._transmit(few=True)
-        self._mind_retry()
+        self._mind_retry(self.world.now)
 
     def _acknowledge(self) -> None:
         assert self.peer is not None
         edge = self._expected + self._window
         if edge > self._told_edge:
             self._told_edge = edge
-        self.post(self.peer.on_acknowledgement, self._expected, self._told_edge)
+        peer, path, world = self.peer, self.path, self.world
+        if path.hole or not self.host.up:
+            return
+        arrives, after = world.now + path.delay(self._draw.random()), self._last + _IN_ORDER
+        self._last = arrives if arrives > after else after
+        peer.acknowledge_at(self._last, self._expected, self._told_edge)
 
     def _open_window(self) -> None:
         """Tell the peer of more room, but not of a few bytes: it would send as few, and so on for ever (RFC 9293)."""
@@ -314,6 +352,52 @@ class End:
     def _send_reset(self) -> None:
         if self.peer is not None:
             self.post(self.peer.on_reset)
+
+    # --- acknowledgements from the peer
+
+    def acknowledge_at(self, when: float, acked: int, edge: int) -> None:
+        """Be acknowledged at this time: as an event if anything waits for it."""
+        if self._waits_for_acknowledgements:
+            self.world.call_at(when, partial(self.on_acknowledgement, acked, edge))
+        else:
+            self._coming.append((when, acked, edge))
+
+    @property
+    def _waits_for_acknowledgements(self) -> bool:
+        """Whether one leads to anything at once: more is sent, a program may write more, or an end is complete."""
+        if self._retrying or self._fin is not None or self.closed or not self.open or self.gone:
+            return True
+        self.heed()
+        return bool(self._out) and (self.unsent > 0 or not self.writable)
+
+    def await_acknowledgements(self) -> None:
+        """Make events of those that are under way, as something waits for them now."""
+        self.heed()
+        while self._coming:
+            when, acked, edge = self._coming.popleft()
+            self.world.call_at(when, partial(self.on_acknowledgement, acked, edge))
+
+    def heed(self) -> None:
+        """Heed those that have arrived, as somebody looks at what they change."""
+        while self._coming and self._coming[0][0] <= self.world.now:
+            when, acked, edge = self._coming.popleft()
+            if self.host.up:
+                self.heard, self.probes = max(self.heard, when), 0
+                self._take_acknowledgement(when, acked, edge)
+
+    def _take_acknowledgement(self, when: float, acked: int, edge: int) -> None:
+        if edge > self._edge:
+            self._edge = edge
+        if edge - acked > self._widest:
+            self._widest = edge - acked
+        if acked > self._acked:
+            done = min(acked - self._base, len(self._out))
+            del self._out[:done]
+            self._base += done
+            self._acked = acked
+            self._sent = max(self._sent, acked)
+            self._waits_since, self._pause, self._retry_at, self._retrying = None, 0.0, None, False
+            self._mind_retry(when)
 
     # --- packets from the peer
 
@@ -367,20 +451,7 @@ class End:
         if self._refuses():
             return
         could_write = self.writable
-        if edge > self._edge:
-            self._edge = edge
-        if edge - acked > self._widest:
-            self._widest = edge - acked
-        if acked > self._acked:
-            done = min(acked - self._base, len(self._out))
-            del self._out[:done]
-            self._base += done
-            self._acked = acked
-            self._sent = max(self._sent, acked)
-            self._waits_since, self._pause = None, 0.0
-            if self._retry is not None:
-                self._retry.cancel()
-                self._retry = None
+        self._take_acknowledgement(self.world.now, acked, edge)
         self._transmit()
         if not could_write:
             self.tell()
@@ -415,6 +486,7 @@ class End:
 
     def forget(self) -> None:
         """Know nothing of the connection any more."""
+        self.await_acknowledgements()
         self.gone = True
         self._out.clear()
         for event in (self._retry, self._next_look):
@@ -447,6 +519,7 @@ class End:
             return
         idle = self._keep_alive_option(socket.TCP_KEEPIDLE, 7200)
         interval = self._keep_alive_option(socket.TCP_KEEPINTVL, 75)
+        self.heed()
         silent = self.world.now - self.heard
         if silent < idle or self.unacknowledged or self.unsent:
             self._look_in(max(idle - silent, interval), 0)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import msgspec
 
 # The number of events that are put into the hash at once.
-_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 200
 # Writes an event, its time to the last bit among it, in one way only.
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -26,33 +26,41 @@ class TraceHash:
     """A hash over all events of a run. Two runs with the same hash had the same history."""
 
     def __init__(self) -> None:
-        self.events = 0
+        self.fresh: list[tuple[float, str, str]] = []  # isn't in the hash yet: many at once are faster
+        self._hashed = 0  # the number of events that are
         self._hash = hashlib.blake2b(digest_size=16)
-        self._fresh: list[tuple[float, str, str]] = []  # isn't in the hash yet: many at once are faster
 
     def __call__(self, when: float, where: str, what: str) -> None:
         """Add one event."""
-        self.events += 1
-        self._fresh.append((when, where, what))
-        if len(self._fresh) == _AT_ONCE:
-            self._catch_up()
+        self.fresh.append((when, where, what))
 
-    def _catch_up(self) -> None:
-        self._hash.update(b"".join(map(_ENCODER.encode, self._fresh)))
-        self._fresh.clear()
+    def catch_up(self) -> None:
+        """Put events into the hash, so many at once that it doesn't depend on when this is called."""
+        while len(self.fresh) >= _AT_ONCE:
+            self._hash.update(_ENCODER.encode(self.fresh[:_AT_ONCE]))
+            self._hashed += _AT_ONCE
+            del self.fresh[:_AT_ONCE]
+
+    @property
+    def events(self) -> int:
+        """The number of events so far."""
+        return self._hashed + len(self.fresh)
 
     def hexdigest(self) -> str:
         """Return the hash of all events so far."""
-        self._catch_up()
-        return self._hash.hexdigest()
+        self.catch_up()
+        hashed = self._hash.copy()
+        hashed.update(_ENCODER.encode(self.fresh))
+        return hashed.hexdigest()
 
 
 def name_of(callback: Callable[..., object]) -> str:
     """Return the name of a callback, without anything that differs between two runs, such as an address in memory."""
-    while type(callback) is functools.partial:
-        callback = callback.func
     if type(callback) is not FunctionType:
+        while type(callback) is functools.partial:
+            callback = callback.func
         owner = getattr(callback, "__self__", None)
         if isinstance(owner, asyncio.Task):
-            return getattr(owner, "label", None) or owner.get_name()
+            label: str | None = getattr(owner, "label", None)
+            return label or owner.get_name()
     return getattr(callback, "__qualname__", None) or type(callback).__qualname__

@@ -6,7 +6,7 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -15,7 +15,7 @@ from simulator.clock import EPOCH, Clock
 from simulator.errors import Deadlock, Livelock, RealWorldReached, SimulationError
 from simulator.guard import Substitutes, guarded
 from simulator.process import Kernel, Process
-from simulator.trace import Trace, name_of
+from simulator.trace import Trace, TraceHash, name_of
 
 NEVER: Final = float("inf")
 # The number of steps without any time passing after which a run is given up.
@@ -23,6 +23,8 @@ STEPS_AT_ONE_INSTANT: Final = 1_000_000
 # The number of steps between two runs of the garbage collector, which otherwise begins whenever it likes: what it
 # destroys may call back, and that has to happen at the same point of each run.
 STEPS_PER_COLLECTION: Final = 20_000
+# The number of steps between two looks of a harness at everything. What it looks at changes slowly.
+STEPS_PER_LOOK: Final = 160
 
 
 class Event:
@@ -55,6 +57,10 @@ class World:
     ) -> None:
         self.seed = seed
         self.trace = trace
+        # Takes an event for the trace. A function of Python for each would cost a twentieth of the time of a run.
+        self.record: Callable[[tuple[float, str, str]], object] | None = None
+        if trace is not None:
+            self.record = trace.fresh.append if isinstance(trace, TraceHash) else lambda event: trace(*event)
         self.callbacks = callbacks
         self.now = 0.0  # the true time: seconds since the world began
         self.steps = 0
@@ -69,11 +75,12 @@ class World:
         self.in_sets = tuple(in_sets)
         self.reached: RealWorldReached | None = None  # the first attempt of a program to reach the real world
         self.substitutes = Substitutes(self)
+        self.looks: Callable[[], object] | None = None  # is called after every STEPS_PER_LOOK steps
         self._running = False
         self._limit = NEVER
         self._thread = 0
         self._hooks = sys.get_asyncgen_hooks()  # outside of all loops
-        self._hooked: Process | None = None  # whose hooks are in place, or nobody's
+        self._generators: dict[int, Process] = {}  # by its id: whose an asynchronous generator is
 
     @property
     def time_of_day(self) -> float:
@@ -117,8 +124,8 @@ class World:
 
     def note(self, where: str, what: str) -> None:
         """Tell the trace of something, in words."""
-        if self.trace is not None:
-            self.trace(self.now, where, what)
+        if self.record is not None:
+            self.record((self.now, where, what))
 
     # --- running
 
@@ -136,6 +143,7 @@ class World:
         gc.disable()
         try:
             with guarded(self):
+                sys.set_asyncgen_hooks(self._generator_begins, self._generator_is_abandoned)
                 while not until():
                     if not self._step():
                         return until()
@@ -143,7 +151,7 @@ class World:
                         raise self.reached
             return True
         finally:
-            self._running, self._hooked = False, None
+            self._running = False
             sys.set_asyncgen_hooks(*self._hooks)
             if collecting:
                 gc.enable()
@@ -157,58 +165,58 @@ class World:
 
         It is drawn from all that is due. If nothing is, time first jumps to what will be due next.
         """
-        now, first = self.now, NEVER
-        due, soon = list[Process | None](), list[Process | None]()  # what is due now, and what is at `first`
+        now, first, chosen = self.now, NEVER, None
+        rivals: list[Process | None] | None = None  # all that is due at `first`, if that is more than one thing
         for process in self.processes:
             when = process.loop.wakes_at() if process.stirred else process.wakes_at
-            if when <= now:
-                due.append(process)
-            elif when < first:
-                first, soon = when, [process]
-            elif when == first:
-                soon.append(process)
+            if when < now:
+                when = now
+            if when < first:
+                first, chosen, rivals = when, process, None
+            elif when == first < NEVER:
+                rivals = [*(rivals or (chosen,)), process]
         events = self._events
         while events and events[0][3].act is None:
             heappop(events)
         if events:
             when = events[0][0]
-            if when <= now:
-                due.append(None)
-            elif when < first:
-                first, soon = when, [None]
+            if when < first:
+                first, chosen, rivals = when, None, None
             elif when == first:
-                soon.append(None)
-        if not due:
-            if not self._jump(first):
-                return False
-            due = soon
+                rivals = [*(rivals or (chosen,)), None]
+        if first > now and not self._jump(first):
+            return False
         self.steps += 1
-        chosen = due[0] if len(due) == 1 else due[int(self._draw() * len(due))]
+        if rivals is not None:
+            chosen = rivals[int(self._draw() * len(rivals))]
         if chosen is not None:
             self._turn(chosen)
         else:
             self._happen(heappop(events)[3])
-        if self.steps % STEPS_PER_COLLECTION == 0:
-            gc.collect(1)
+        if self.steps % STEPS_PER_LOOK == 0:
+            self._pause_for_breath()
         if self.steps - self._since > STEPS_AT_ONE_INSTANT:
             raise Livelock(f"no time passes at {self.now:.6f} s:\n{self._state()}")
         return True
+
+    def _pause_for_breath(self) -> None:
+        """Do what is done every now and then."""
+        if self.looks is not None:
+            self.looks()
+        if isinstance(self.trace, TraceHash):
+            self.trace.catch_up()
+        if self.steps % STEPS_PER_COLLECTION == 0:
+            gc.collect(1)
 
     def _happen(self, event: Event) -> None:
         act, event.act = event.act, None
         assert act is not None
         act()
-        if self.trace is not None:
-            self.trace(self.now, "world", name_of(act))
+        if self.record is not None:
+            self.record((self.now, "world", name_of(act)))
 
     def _turn(self, process: Process) -> None:
         loop = process.loop
-        timer = loop.next_timer()
-        if timer < NEVER and process.clock.true_time(timer) <= self.now:
-            process.clock.reach(timer)
-        if self._hooked is not process:
-            sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
-            self._hooked = process
         asyncio._set_running_loop(loop)
         self.current = process
         try:
@@ -219,6 +227,18 @@ class World:
             process.stirred = True
             self.current = None
             asyncio._set_running_loop(None)
+
+    def _generator_begins(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Tell the loop of the process whose code runs, as its own hook would: to change hooks in each turn is slow."""
+        process = self.current
+        if process is not None:
+            self._generators[id(generator)] = process  # replaces one that ended, and was at this address
+            process.loop._asyncgen_firstiter_hook(generator)
+
+    def _generator_is_abandoned(self, generator: AsyncGenerator[Any, Any]) -> None:
+        process = self._generators.pop(id(generator), None)
+        if process is not None:
+            process.loop._asyncgen_finalizer_hook(generator)
 
     @contextmanager
     def acting(self, process: Process) -> Iterator[None]:

@@ -189,8 +189,10 @@ class NodeLiveness:
         await _side_by_side(self._check_lease, due)
 
 
-async def _side_by_side(ask: Callable[[str], Awaitable[object]], node_ids: Iterable[str]) -> None:
+async def _side_by_side(ask: Callable[[str], Awaitable[object]], node_ids: Sequence[str]) -> None:
     """Ask about these nodes concurrently, so that a silent server delays only the answers about its own leases."""
+    if not node_ids:  # nearly always, and a task group costs something
+        return
 
     async def one(node_id: str) -> None:
         with suppress(Unavailable):

@@ -73,9 +73,11 @@ _SPACE: Final = re.compile(r"[ \t\r\n]*")
 def bad_frame(line: bytes, error: Exception) -> BadFrame:
     """Return the error for a line whose decoding raised this exception."""
     hints, explanation = _read(_HINTS, line), _explain(error)
-    if hints is None and (hints := _read(_HINTS, _SURROGATE.sub(rb"\\ufffd", line))) is not None:
-        explanation = "half of a surrogate pair"
-    hints = hints or _Hints()
+    if hints is None and _SURROGATE.search(line):
+        hints = _read(_HINTS, _SURROGATE.sub(rb"\\ufffd", line))
+        explanation = "half of a surrogate pair" if hints is not None else explanation
+    if hints is None:  # a flood of such lines has to cost little
+        return BadFrame(explanation)
     about = _about(hints)
     if _read(_STR, hints.type) == "hello" and _read(_INT, hints.v) not in (None, VERSION):
         return BadFrame("this version of the protocol is not spoken here", Code.BAD_VERSION, about)

@@ -13,6 +13,7 @@ import redis.exceptions
 
 from relay.clock import clocks
 from relay.metrics import Counts
+from relay.redis_client.backoff import Backoff
 from relay.redis_client.pipeline import PipelineConnection
 
 # The timeout of a call. Clients that wait for the directory get "unavailable" within a second, the way back included.
@@ -29,6 +30,10 @@ LARGEST_BATCH: Final = 1024
 # How long calls that came while others were under way wait for more: fewer, larger pipelines make the login of a crowd
 # cheaper (docs/performance.md). A single call doesn't wait, nor does a full pipeline.
 GATHER_SECONDS: Final = 0.002
+# The pauses after pipelines in a row without any reply. The next one makes a new connection: without a pause the calls
+# of a node, which are all tried again, made dozens of them in a second. After the first failure there is none, as that
+# may just have been the end of a connection.
+FAILED_SECONDS: Final = (0.0, 0.0, 0.05, 0.1, 0.15)
 
 
 class Unavailable(Exception):
@@ -104,6 +109,7 @@ class RequestQueue:
 
     async def run(self) -> None:
         """Carry out calls, one pipeline at a time. Those that come meanwhile, or soon after, form the next one."""
+        backoff = Backoff(FAILED_SECONDS)
         try:
             while not self._over:
                 if not self._queue and not self._urgent:
@@ -117,21 +123,25 @@ class RequestQueue:
                         if not call.done.done():
                             calls.append(call)
                 if calls:
-                    await self._pipeline(calls)
+                    replied = await self._pipeline(calls)
+                    if pause := backoff.after(well=replied):
+                        await anyio.sleep(pause)
                 if self._queue and not self._urgent and len(self._queue) < batch:
                     await anyio.sleep(GATHER_SECONDS)
         finally:
             self._line.close()
 
-    async def _pipeline(self, calls: list[Call]) -> None:
+    async def _pipeline(self, calls: list[Call]) -> bool:
+        """Carry calls out. Returns whether the server replied, even if with refusals only."""
         now = clocks.monotonic()
         self._asked = calls
         for call in calls:
             call.until = now + CALL_SECONDS + self._line.latency if self.answering else 0.0
+        replied = True
         try:
             results = await self._ask(calls)
         except Exception as error:  # uvloop raises RuntimeError, not a RedisError, on a connection that just broke
-            results = [error] * len(calls)
+            replied, results = False, [error] * len(calls)
         self._asked = ()
         self.answering = not all(map(_no_answer, results))
         if self.answering:
@@ -143,6 +153,7 @@ class RequestQueue:
                 self._failed(call, result)
             else:
                 call.end(result)
+        return replied
 
     async def _ask(self, calls: list[Call]) -> list[Any]:
         if not any(call.asking for call in calls):

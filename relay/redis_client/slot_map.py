@@ -9,6 +9,7 @@ import re
 from binascii import crc_hqx
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from msgspec import Struct
@@ -70,13 +71,13 @@ class View(Struct, frozen=True):
     given: bool = False  # whether the member's address is one of those that the operator gave
 
 
-class Map(Struct, frozen=True):
+class Map(Struct, frozen=True, dict=True):
     """The home of each slot, and all members of the cluster."""
 
     homes: tuple[str | None, ...]
     members: frozenset[str]
 
-    @property
+    @cached_property
     def primaries(self) -> frozenset[str]:
         """The servers that serve slots."""
         return frozenset(home for home in self.homes if home is not None)

@@ -16,8 +16,6 @@ from simulator.harness.machine import NodeProcess
 from simulator.harness.plan import LEASE
 from simulator.harness.stage import PREFIX, Stage
 
-# The number of steps between two looks at everything. What it looks at changes slowly.
-STEPS: Final = 200
 SIDES: Final = 2  # of a chat
 # How long two nodes may both believe to own a name for a client that is there: they follow a new primary within five
 # seconds, and then hear of each other within a lease.
@@ -48,7 +46,6 @@ class Invariants:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._steps = 0
         self._hubs: dict[str, Hub] = {}  # of all nodes that ever were, by the name of the process
         self._standing = Counter[str]()  # the tasks of a node without users
         self._rivals: dict[
@@ -71,14 +68,11 @@ class Invariants:
             for what in left_over(node.process, hub, self._standing)
         ]
 
-    def step(self) -> bool:
-        """Look, if it is time to. Always returns False, as nothing ends because of it."""
-        self._steps += 1
-        if self._steps % STEPS == 0:
-            for node, hub in self._living():
-                self._look(node, hub)
-            self._look_at_owners()
-        return False
+    def look(self) -> None:
+        """Look at what holds at any time."""
+        for node, hub in self._living():
+            self._look_at(node, hub)
+        self._look_at_owners()
 
     def _look_at_owners(self) -> None:
         """Check that no name has two owners for longer than nodes may follow different primaries."""
@@ -99,7 +93,7 @@ class Invariants:
                 self._hubs[node.process.name] = node.node.hub
                 yield node, node.node.hub
 
-    def _look(self, node: NodeProcess, hub: Hub) -> None:
+    def _look_at(self, node: NodeProcess, hub: Hub) -> None:
         budget = hub.memory_budget
         if budget.room < 0:
             self._say(f"node {node.number} holds {budget.used} bytes, {-budget.room} more than it may")

@@ -40,8 +40,7 @@ def _name(task: "asyncio.Task[Any]") -> str:
 
 def timers(process: Process) -> Counter[str]:
     """Return how often each kind of timer runs that belongs to no task."""
-    loop: Any = process.loop
-    names = (getattr(one._callback, "__qualname__", "") for one in loop._scheduled if not one.cancelled())
+    names = (getattr(one._callback, "__qualname__", "") for one in process.loop.timers())  # type: ignore[attr-defined]
     return Counter(name for name in names if name not in _OF_TASKS | _LATE)
 
 

@@ -234,9 +234,9 @@ def run(plan: Plan, trace: Trace | None = None) -> Outcome:
         stage.open()
         people = stage.people.process("people")
         people.start(doing.play)
-        step = doing.invariants.step
+        stage.world.looks = doing.invariants.look
         try:
-            ended = stage.world.run(lambda: step() or not people.alive, plan.seconds + BEYOND_SECONDS)
+            ended = stage.world.run(lambda: not people.alive, plan.seconds + BEYOND_SECONDS)
             if not ended:
                 doing.broken("hangs", f"the run isn't over at {stage.world.now:.0f} s")
         except SimulationError as error:

@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import gc
+import random
 import socket
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from relay.net import tcp_health
 from simulator.network import Connection, Host, Network, Weather
 from simulator.process import Process
+from simulator.tcp import End
 from simulator.world import World
 
 PORT = 9999
@@ -510,3 +513,71 @@ def test_garbage_collection_takes_no_program_away() -> None:
         stage.world.run_for(1)
         assert not process.alive
         assert process.result == b""
+
+
+class _Chatter:
+    """Two programs that write and read as it comes, on paths that lose everything now and then, and what they saw."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.seen: list[tuple[float, str, int]] = []
+        draw = self.draw
+        self.weather = Weather(
+            delay=draw.choice([(0.0001, 0.001), (0.01, 0.3)]),
+            segment=draw.choice((100, 1448)),
+            cut=draw.choice((0.0, 0.5)),
+            window=draw.choice((500, 5000, 128 * 1024)),
+            short_read=draw.choice((0.0, 0.5)),
+        )
+
+    async def _read(self, name: str, draw: random.Random, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(draw.choice((10, 1000, 100_000))):
+            self.seen.append((asyncio.get_running_loop().time(), name, len(data)))
+            await asyncio.sleep(draw.choice((0.0, draw.random() / 10)))
+
+    async def play(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        draw = random.Random(f"{name} {self.draw.getrandbits(32)}")
+        sock = writer.get_extra_info("socket")
+        reading = asyncio.create_task(self._read(name, draw, reader))
+        try:
+            for _ in range(40):
+                writer.write(bytes(draw.choice((1, 50, 3000, 20_000))))
+                await writer.drain()
+                info = tcp_health.read_tcp_info(sock)
+                self.seen.append((asyncio.get_running_loop().time(), f"{name}: {info}", 0))
+                await asyncio.sleep(draw.choice((0.0, draw.random() / 100, draw.random())))
+            writer.write_eof()
+            await reading
+        finally:
+            self.seen.append((asyncio.get_running_loop().time(), f"{name} ends", 0))
+            writer.close()
+
+    async def serve(self) -> None:
+        async with await asyncio.start_server(partial(self.play, "server"), "0.0.0.0", PORT) as server:
+            await server.serve_forever()
+
+    async def come(self) -> None:
+        await asyncio.sleep(0.1)
+        await self.play("client", *await asyncio.open_connection("server", PORT))
+
+    def run(self) -> list[tuple[float, str, int]]:
+        """Return what both saw, and when."""
+        with Stage(self.weather) as stage:
+            stage.start(stage.server, self.serve)
+            client = stage.start(stage.client, self.come)
+            while client.alive and stage.world.now < 600:
+                stage.world.run_for(self.draw.random() * 2)
+                stage.network.cut_off(stage.server, on=self.draw.random() < 0.3)
+            assert client.error is None, client.error
+        return self.seen
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_acknowledgement_that_nobody_waits_for_changes_nothing_by_not_being_an_event(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = _Chatter(seed).run()
+    assert len(seen) > 100
+    with monkeypatch.context() as patch:
+        patch.setattr(End, "_waits_for_acknowledgements", True)
+        assert _Chatter(seed).run() == seen

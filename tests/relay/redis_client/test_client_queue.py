@@ -1,16 +1,20 @@
 """Calls that wait behind others: for as long as those are answered, but not if Redis is away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import cast
 
 import anyio
 import pytest
+import redis.exceptions
 
+from relay.metrics import Counts
 from relay.redis_client import request_queue as queue_module
 from relay.redis_client.client import RedisClient, Unavailable
-from relay.redis_client.request_queue import BATCH, CALL_SECONDS
+from relay.redis_client.pipeline import PipelineConnection
+from relay.redis_client.request_queue import BATCH, CALL_SECONDS, FAILED_SECONDS, Call, RequestQueue
 from tests.relay.desk import patient, until
 from tests.support.clocks import own_clock
 
@@ -115,6 +119,63 @@ async def test_a_call_that_comes_alone_waits_for_nobody(monkeypatch: pytest.Monk
         async with a_store(Server()) as redis_client:
             await redis_client.call("GET", "one")
             await redis_client.call("GET", "then the next")
+
+
+class Line:
+    """Stands for the connection to a server, which is there or isn't."""
+
+    latency = 0.0
+
+    def __init__(self, *there: bool) -> None:
+        self.there = list(there)  # for one pipeline after the other; then it isn't
+        self.asked = 0
+
+    async def ask(self, commands: Sequence[Sequence[object]]) -> list[object]:
+        self.asked += 1
+        if not (self.there.pop(0) if self.there else False):
+            raise redis.exceptions.ConnectionError("connection refused")
+        return [redis.exceptions.ResponseError("OOM")] * len(commands)  # even a refusal comes from a server
+
+    def close(self) -> None:
+        pass
+
+
+async def pipelines(line: Line, calls: int) -> None:
+    """Make one call after another, each of which has its outcome before the next one."""
+
+    def ended(call: Call, error: Exception) -> None:
+        call.end(error)
+
+    queue = RequestQueue(cast(PipelineConnection, line), Counts(), ended)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(queue.run)
+        for n in range(calls):
+            call = Call(("GET", str(n)), 0.0)
+            queue.put(call)
+            await call.done
+        queue.put(Call(("GET", "a last one"), 0.0))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_server_that_is_away_is_not_connected_to_for_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "FAILED_SECONDS", (0.0, 0.0, 3600.0))
+    line = Line(True, False, False)
+    await pipelines(line, 3)
+    assert line.asked == 3, "there is a pause after the second failure in a row"
+
+
+async def test_a_server_that_replies_at_all_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "FAILED_SECONDS", (0.0, 0.0, 3600.0))
+    line = Line(*[True, False] * 5)
+    await pipelines(line, 10)
+    assert line.asked == 11
+
+
+def test_the_pause_before_a_server_is_tried_again_is_a_part_of_the_time_of_a_call() -> None:
+    assert FAILED_SECONDS[:2] == (0.0, 0.0)
+    assert max(FAILED_SECONDS) < CALL_SECONDS / 4
+    assert list(FAILED_SECONDS) == sorted(FAILED_SECONDS)
 
 
 async def test_when_redis_is_away_nobody_waits_for_more_than_a_second() -> None:
