@@ -322,6 +322,8 @@ def test_the_outcome_of_a_step_means_nothing_after_the_end_of_the_session(
     world.happen(("n1", "n2"))
     assert isinstance(ben.session.pairing.step, Answering)
     getattr(ben.session, ends)()
+    ben.hears()
     world.directory.available = available
     world.settle()
     assert not ben.session.named
+    assert ben.hears() == []

@@ -280,7 +280,8 @@ class TestNobodyHere:
 
 def test_a_caller_of_someone_who_forgot_the_chat_is_told(desk: Desk) -> None:
     """The other side knows no chat, so it is over here too, and a new call is possible."""
-    desk.gets(ChatEnded("ann", desk.chat, Reason.LOST, 0))
+    told = desk.gets(ChatEnded("ann", desk.chat, Reason.LOST, 0))
+    assert [type(event) for event in told] == [Left]
     desk.ann.says(Call("Ben"))
     assert desk.session.pairing.step is not None
 

@@ -178,10 +178,6 @@ def test_bytes_that_are_no_mail_are_refused(body: bytes) -> None:
         decode(body)
 
 
-def test_a_field_more_is_let_pass_so_that_nodes_can_be_upgraded_one_by_one() -> None:
-    assert decode(msgspec.msgpack.encode([["ack", "ben", "c1", 1, 2.5, "more"]])) == [Ack("ben", "c1", 1, 2.5)]
-
-
 def test_mail_of_the_version_before_lacks_what_was_added_since() -> None:
     assert decode(msgspec.msgpack.encode([["ack", "ben", "c1", 1]])) == [Ack("ben", "c1", 1)]
     party = ["n1", "ann", "ann", 1, "node", 0.0]

@@ -289,7 +289,7 @@ def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: Wor
     assert again.texts() == ["b"]
 
 
-def test_a_program_on_a_dead_node_is_lost_after_the_welcome(world: World, ann: User) -> None:
+def test_a_text_user_on_a_dead_node_is_lost_after_the_welcome(world: World, ann: User) -> None:
     tom = enter(world.place("n2"), "tom", program=False)
     chat = pair(ann, tom)
     ann.says(EndOfStream())

@@ -225,7 +225,7 @@ class TestWhatWaits:
 
 
 @pytest.mark.parametrize("node_id", ["n1", "n3"])
-def test_two_users_with_one_name_are_one_name(world: World, ann: User, node_id: str) -> None:
+def test_a_name_is_taken_in_every_spelling_that_looks_like_it(world: World, ann: User, node_id: str) -> None:
     told: list[Event] = []
     for name in ("ann", "ANN", "\uff21nn"):
         user = world.place(node_id).user()
