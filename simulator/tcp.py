@@ -184,7 +184,7 @@ class End:
         taken = min(room, len(data))
         self._out += data[:taken]
         self._transmit()
-        if self._coming and self._waits_for_acknowledgements:
+        if self._coming and self.waits_for_acknowledgements:
             self.await_acknowledgements()
         return taken
 
@@ -357,13 +357,13 @@ class End:
 
     def acknowledge_at(self, when: float, acked: int, edge: int) -> None:
         """Be acknowledged at this time: as an event if anything waits for it."""
-        if self._waits_for_acknowledgements:
+        if self.waits_for_acknowledgements:
             self.world.call_at(when, partial(self.on_acknowledgement, acked, edge))
         else:
             self._coming.append((when, acked, edge))
 
     @property
-    def _waits_for_acknowledgements(self) -> bool:
+    def waits_for_acknowledgements(self) -> bool:
         """Whether one leads to anything at once: more is sent, a program may write more, or an end is complete."""
         if self._retrying or self._fin is not None or self.closed or not self.open or self.gone:
             return True

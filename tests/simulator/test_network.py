@@ -579,5 +579,5 @@ def test_an_acknowledgement_that_nobody_waits_for_changes_nothing_by_not_being_a
     seen = _Chatter(seed).run()
     assert len(seen) > 100
     with monkeypatch.context() as patch:
-        patch.setattr(End, "_waits_for_acknowledgements", True)
+        patch.setattr(End, "waits_for_acknowledgements", True)
         assert _Chatter(seed).run() == seen
