@@ -147,15 +147,16 @@ async def pipelines(line: Line, calls: int) -> None:
         call.end(error)
 
     queue = RequestQueue(cast(PipelineConnection, line), Counts(), ended)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(queue.run)
-        for n in range(calls):
-            call = Call(("GET", str(n)), 0.0)
-            queue.put(call)
-            await call.done
-        queue.put(Call(("GET", "a last one"), 0.0))
-        await anyio.wait_all_tasks_blocked()
-        tasks.cancel_scope.cancel()
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(queue.run)
+            for n in range(calls):
+                call = Call(("GET", str(n)), 0.0)
+                queue.put(call)
+                await call.done
+            queue.put(Call(("GET", "a last one"), 0.0))
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_server_that_is_away_is_not_connected_to_for_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
