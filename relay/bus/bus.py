@@ -236,7 +236,7 @@ class Bus:
         link = self._links.get(frame.node_id) or self._open(frame.node_id)
         if link is None:
             return
-        if frame.kind is MISSING and link.lost(frame):
+        if (frame.kind is not MAIL or frame.stream != link.their_stream) and link.lost(frame):
             self._delegate.peer_forgot_us(frame.node_id)
         link.heard = now = clocks.lease()
         wanted, replies = link.take(frame, now)

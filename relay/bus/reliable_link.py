@@ -136,7 +136,7 @@ class Link:
         self.flushed = float("-inf")  # time when a frame with messages last left
         self.heard = float("-inf")  # time when a frame last arrived
         self._new_stream()
-        self._their_stream = _NO_STREAM
+        self.their_stream = _NO_STREAM
         self._got = 0  # number of the last frame received in order
         self._pending_acks = 0  # frames received since the last acknowledgement
         self._pending_ack_bytes = 0
@@ -209,7 +209,7 @@ class Link:
 
     def _pack(self, sent: _Sent) -> bytes:
         self._pending_acks = self._pending_ack_bytes = 0
-        header = _HEADER.pack(VERSION, MAIL, self._sender, self._stream, sent.number, self._their_stream, self._got)
+        header = _HEADER.pack(VERSION, MAIL, self._sender, self._stream, sent.number, self.their_stream, self._got)
         return header + sent.body
 
     def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:
@@ -225,8 +225,8 @@ class Link:
                 replies = self.retransmit(now)
         if frame.kind is not MAIL:
             return False, replies
-        if frame.stream != self._their_stream:
-            self._their_stream, self._got, self._pending_acks, self._reported = frame.stream, 0, 0, float("-inf")
+        if frame.stream != self.their_stream:
+            self.their_stream, self._got, self._pending_acks, self._reported = frame.stream, 0, 0, float("-inf")
         if frame.number == self._got + 1:
             self._got += 1
             if not self._pending_acks:
@@ -247,9 +247,15 @@ class Link:
     def lost(self, frame: Frame) -> bool:
         """Return whether the frame shows that the other node forgot our stream. If so, begin a new, empty one.
 
-        Call this before `take`.
+        A report of missing frames shows it, and so does the first message of a new stream of theirs: a node that has
+        forgotten us calls a user here, say, and what we answered in the old stream would be lost. Both say that they
+        have less of our stream than they have acknowledged before. Call this before `take`.
         """
-        if frame.kind is not MISSING or frame.ack_stream != self._stream or frame.ack >= self._acked:
+        if frame.kind is MAIL and frame.stream != self.their_stream:
+            forgot = self._acked > (frame.ack if frame.ack_stream == self._stream else 0)
+        else:
+            forgot = frame.kind is MISSING and frame.ack_stream == self._stream and frame.ack < self._acked
+        if not forgot:
             return False
         self._counts.resets += 1
         self._new_stream()
@@ -268,7 +274,7 @@ class Link:
 
     def _answer(self, kind: Kind) -> bytes:
         self._pending_acks = self._pending_ack_bytes = 0
-        return pack(kind, self._node_id, _NO_STREAM, 0, ack_stream=self._their_stream, ack=self._got)
+        return pack(kind, self._node_id, _NO_STREAM, 0, ack_stream=self.their_stream, ack=self._got)
 
     def tick(self, now: float) -> list[bytes]:
         """Return the frames that are due: a delayed acknowledgement, and retransmissions of unacknowledged frames."""

@@ -258,6 +258,31 @@ class TestForgetting:
         exchange(a, b, a.link.flush(0.0))
         assert b.delivered == [1, 2]
 
+    def test_an_answer_to_a_node_that_has_forgotten_this_one_reaches_it(self, a: Side, b: Side) -> None:
+        """It has just called somebody here, and would wait for the answer in vain."""
+        for one, other in ((a, b), (b, a)):
+            one.post()
+            exchange(one, other, one.link.flush(0.0))
+        exchange(a, b, a.link.tick(1.0), 1.0)
+        exchange(b, a, b.link.tick(1.0), 1.0)
+        a.restart()
+        a.post()
+        exchange(a, b, a.link.flush(1.0), 1.0)
+        b.post()
+        exchange(b, a, b.link.flush(1.0), 1.0)
+        assert (b.resets, b.delivered, a.delivered) == (1, [1, 2], [2])
+
+    def test_the_first_messages_of_two_nodes_that_cross_reset_nothing(self, a: Side, b: Side) -> None:
+        a.post()
+        b.post()
+        there, back = a.link.flush(0.0), b.link.flush(0.0)
+        exchange(a, b, there)
+        exchange(b, a, back)
+        exchange(a, b, a.link.tick(1.0), 1.0)
+        b.post()
+        exchange(b, a, b.link.flush(1.0), 1.0)
+        assert (a.resets, b.resets, a.delivered, b.delivered) == (0, 0, [1, 2], [1])
+
     def test_acknowledgements_of_an_old_stream_mean_nothing_in_a_new_one(self, a: Side, b: Side) -> None:
         a.post()
         exchange(a, b, a.link.flush(0.0))
