@@ -17,6 +17,7 @@ from relay.hub.record_writer import RETRY_SECONDS
 from relay.protocol.commands_and_events import Call
 from relay.protocol.errors import Code
 from relay.redis_client.keys import Keys, RecordKey
+from relay.session import grace_period
 from relay.session.chat import Chat
 from relay.session.pairing import Confirming
 from relay.session.peer_messages import Mail, SessionMoved
@@ -172,6 +173,7 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
 
     The clock of the server that had granted the move was ahead of the nodes' clocks, or was not.
     """
+    monkeypatch.setattr(grace_period, "RIVALS_SECONDS", 0.0)  # the client came back long ago
     here.directory.know(time.time_ns() // 1000 + ahead)
     posted = list[Mail]()
     monkeypatch.setattr(here.bus, "post", lambda _, mail: posted.append(mail))
@@ -254,17 +256,19 @@ async def test_a_client_that_came_back_is_told_if_another_resumes_the_session_la
     assert b'"replaced"' in again.sent
 
 
-async def test_a_client_that_came_back_is_not_told_by_a_node_that_does_not_say_when_the_session_moved(
-    there: Hub, guests: Guests
+@pytest.mark.parametrize(("seconds", "replaced"), [(0.0, False), (60.0, True)], ids=["long ago", "just now"])
+async def test_a_client_that_came_back_is_told_by_a_node_that_does_not_say_when_the_session_moved_if_it_is_a_rival(
+    there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch, seconds: float, replaced: bool
 ) -> None:
     """A node of an earlier release says the fencing token only, which is a time of another machine."""
+    monkeypatch.setattr(grace_period, "RIVALS_SECONDS", seconds)
     token = await token_of(guests.at(there))
     again = guests.at(there, token=token)
     assert (await answer(again))["resumed"] is True
     session_id = there.sessions["ann"].session_id
     there.receive([SessionMoved("ann", session_id, fencing_token=time.time_ns() // 1000 + DAY_US, node_id="m" * 16)])
     await until(lambda: again.closed)
-    assert b'"replaced"' not in again.sent
+    assert (b'"replaced"' in again.sent) is replaced
 
 
 async def test_once_a_node_is_over_its_timers_do_nothing(here: Hub) -> None:

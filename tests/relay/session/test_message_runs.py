@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.hub import delayed_client_acks
 from relay.protocol.commands_and_events import Say
 from relay.server import connection
-from relay.session import chat
+from relay.session import chat, usual_case
 from relay.session.runtime_interface import Limits
 from relay.session.send_window import SendWindow
 from tests.relay.desk import Wire
@@ -124,7 +124,8 @@ def test_a_run_ends_as_its_messages_would_one_by_one(
         patch.setattr(
             delayed_client_acks, "ACK_PAUSE_SECONDS", 60.0
         )  # what its timer tells, and when, depends on the machine
-        patch.setattr(chat, "FLIGHT_BYTES", flight)
+        for module in (chat, usual_case):
+            patch.setattr(module, "FLIGHT_BYTES", flight)
         patch.setattr(connection, "TURN_LINES", data.draw(st.sampled_from([3, 256])))
         at_once = anyio.run(outcome, kinds, nodes, steps, slow)
         patch.setattr(SendWindow, "room", lambda outbox, said: 0)
