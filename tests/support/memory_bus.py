@@ -79,6 +79,10 @@ class MemoryBus:
             if sender in self._nodes:
                 self._nodes[sender].delegate.peer_forgot_us(receiver)
             return
+        back = self._streams.get((receiver, sender))
+        if back is not None and back.forgotten:  # the receiver learns of it from the sender's new stream
+            del self._streams[receiver, sender]
+            view.delegate.peer_forgot_us(sender)
         stream.received = True
         self.carried += 1
         view.delegate.receive([stream.on_the_way.popleft()])
