@@ -94,6 +94,7 @@ class Chat:
         "absences",
         "away",
         "confirmed",
+        "denials",
         "flow_acked",
         "flow_unreported",
         "gap",
@@ -120,6 +121,7 @@ class Chat:
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
         self.absences = 0  # number of the partner's absences
+        self.denials = 0  # see `relay.session.resume.denied`
         self.gap = False  # the partner was asked to send again
         self.half_closed = False  # the partner's client is gone for good; only its last messages are still to come
         self.flow_unreported = 0  # bytes told to a client that sends its own acks, and not yet reported by a FlowAck

@@ -146,6 +146,8 @@ def _chat_ended(session: Session, mail: ChatEnded) -> None:
         session.call_policy.taken_back()
     elif _current(session, mail):
         resume.gone(session, mail.reason, mail.last)
+    elif session.chat is not None and session.chat.id == mail.chat:
+        resume.denied(session, session.chat)
 
 
 def _away(session: Session, mail: Away) -> None:

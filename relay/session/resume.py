@@ -11,7 +11,7 @@ A record that was written during a switch names two chats: the one that was bein
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
@@ -25,6 +25,13 @@ from relay.shared_types import ChatRef, Ended, FormerSession, Located
 
 if TYPE_CHECKING:
     from relay.session.session import Session
+
+
+# The time after which a partner is looked for whose chat an owner with a lower fencing token denies. By then no server
+# is asked any more that another one has replaced (docs/guarantees.md).
+DENIED_SECONDS: Final = 5.0
+# This many denials stand for a partner that was looked for since the first one, and asked once more.
+ASKED_AGAIN: Final = 2
 
 
 class RestoredState(Struct, frozen=True):
@@ -144,6 +151,31 @@ def unknown(session: "Session", chat: Chat, node_id: str) -> None:
     """
     if chat.partner.node_id == node_id:
         find_partner(session, chat, lambda session, _: _ask(session, chat))
+
+
+def denied(session: "Session", chat: Chat) -> None:
+    """Handle the end of the chat by an owner of the partner's name whose fencing token is below the known one.
+
+    Usually that is a former owner, which the partner's present node doesn't know of. But if Redis lost its data and its
+    clock was set back, a node that has started since gives the name of a lost session away with a lower token. Only the
+    new owner can still answer then, so its word counts if the directory leads to it once more, some time later.
+    """
+    partner = chat.partner
+
+    def look(session: "Session") -> None:
+        if session.chat is chat and chat.partner is partner and chat.denials:
+            find_partner(session, chat, lambda session, _: ask_again(session))
+
+    def ask_again(session: "Session") -> None:
+        if chat.partner is partner and chat.denials:
+            chat.denials = ASKED_AGAIN
+            _ask(session, chat)
+
+    if chat.denials == ASKED_AGAIN:
+        gone(session, Reason.LOST, 0)
+    elif not chat.denials:
+        chat.denials = 1
+        session.later(DENIED_SECONDS, look)
 
 
 def partner_lost(session: "Session", node_id: str, since: float) -> None:

@@ -367,9 +367,9 @@ class Session:
             self._ties = ties
 
     def partner_is(self, party: Party) -> None:
-        """Replace the description of the partner, which may have moved to another node."""
+        """Replace the description of the partner, which has answered, or may have moved to another node."""
         assert self.chat is not None
-        self.chat.partner = party
+        self.chat.partner, self.chat.denials = party, 0
         self.tie()
 
     def written(self, fencing_token: int) -> None:

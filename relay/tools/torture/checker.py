@@ -21,11 +21,15 @@ NODE_LOSS: Final = frozenset({"kill", "pause", "term", "partition"})
 IMPAIRING: Final = frozenset(
     {"pause", "partition", "redis-freeze", "redis-down", "failover", "switch", "isolate", "shard-freeze"}
 )
+# Faults that end connections of clients, and with them the sessions of people.
+CUTTING: Final = frozenset({"kill", "term", "resets"})
 # Faults that keep a node from answering any client.
 SILENCING: Final = frozenset({"kill", "term", "pause"})
 
 # The effects of a fault outlast it: a node that wakes up re-checks which names it owns, and clients reconnect.
 AFTERMATH_SECONDS: Final = 3.0
+# The time within which a client that reads again notices that its connection is gone.
+NOTICE_SECONDS: Final = 0.2
 # The share of messages that may be lost with a session, and the number of messages that has to arrive. A relay that
 # refuses everything must not pass.
 LOST_SHARE: Final = 0.10
@@ -196,6 +200,8 @@ def _may_be_taken(facts: _Facts, session: Session, at: float) -> bool:
         kinds = IMPAIRING | {"rollback"}
         if session.kind is Kind.PERSON and facts.during(frozenset({"term", "kill"}), at, at, connection.node):
             return True  # the session ended with its node; a client that doesn't read hasn't noticed yet
+        if _unaware(facts, session, connection.node, at):
+            return True
         return bool(facts.during(kinds, at, at + facts.lease, connection.node))
     last = next(c for c in reversed(session.connections) if c.span.began <= at)  # it may have reconnected since
     gone = last.span.ended
@@ -203,6 +209,20 @@ def _may_be_taken(facts: _Facts, session: Session, at: float) -> bool:
         return True
     lost = facts.during(NODE_LOSS, gone - facts.lease, at, last.node)
     return bool(lost and facts.during(FORGETTING, gone - facts.lease, at))
+
+
+def _unaware(facts: _Facts, session: Session, node: int, at: float) -> bool:
+    """Return whether a person may have lost its connection, and with it its session, while its client read nothing."""
+    return (
+        session.kind is Kind.PERSON
+        and session.end is End.BROKEN
+        and any(
+            fault.kind in CUTTING and fault.node == node and fault.span.meets(stall.began, at)
+            for stall in session.stalls
+            if stall.meets(at - NOTICE_SECONDS, at)
+            for fault in facts.history.faults
+        )
+    )
 
 
 def _forgotten(facts: _Facts) -> Iterator[str]:

@@ -12,7 +12,7 @@ import anyio
 
 from relay.tools.testbed.user_connection import BROKEN, Address, UserConnection, dial
 from relay.tools.testbed.waiting import until
-from relay.tools.torture.history import Kind
+from relay.tools.torture.history import Kind, stall
 from relay.tools.torture.json_client import JsonClient
 from relay.tools.torture.text_client import TextClient
 from relay.tools.torture.user_moves import Move
@@ -141,6 +141,8 @@ class ClientDriver:
         await wire.send(data)
         if move is Move.STALL:
             self._stalled_until = now + self._rng.uniform(*STALL_SECONDS)
+            if isinstance(user, TextClient) and user.session is not None:
+                stall(user.session, now, self._stalled_until)
         elif move is Move.VANISH:
             self._away_until = now + self._stage.grace + 2.0
         if move in (Move.CUT, Move.VANISH) and self._rng.random() < 0.5:

@@ -62,6 +62,7 @@ class Session(Struct):
     end: End = End.OPEN
     connections: list[Connection] = field(default_factory=list)
     refusals: int = 0  # messages that were answered with "Nobody is chating with you"
+    stalls: list[Span] = field(default_factory=list)  # times when its client reads nothing, in order
 
     def connection(self, at: float) -> Connection | None:
         """Return the connection at this time, or None if there was none."""
@@ -159,6 +160,14 @@ class History(Struct):
         """Record that a session was told of a partner, and of the chat if its dialect has chats."""
         self.announced.setdefault((session.serial, partner), at)
         self.chats.setdefault(chat, set()).add(session.serial)
+
+
+def stall(session: Session, at: float, until: float) -> None:
+    """Record that the client reads nothing between these times. It may decide so again while it does."""
+    if session.stalls and session.stalls[-1].holds(at):
+        session.stalls[-1].ended = until
+    else:
+        session.stalls.append(Span(at, until))
 
 
 def reconnect(session: Session, node: int, at: float) -> None:

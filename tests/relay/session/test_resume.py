@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec import structs
 
 from relay.directory.directory import SessionRecord
 from relay.hub.record_writer import body
@@ -25,7 +26,9 @@ from relay.protocol.commands_and_events import (
 )
 from relay.protocol.errors import MESSAGES, Code, Presence, Reason
 from relay.session import resume
+from relay.session.chat import Chat
 from relay.session.pairing import Confirming, Reserved
+from relay.session.peer_messages import ChatEnded
 from relay.session.session import Session
 from tests.relay import movers
 from tests.relay.movers import GRACE
@@ -194,6 +197,64 @@ def test_an_agreement_in_which_the_callee_moves_before_it_is_settled_comes_to_no
         assert user.session.chat is None
         assert not user.session.blocked
     assert pair(ann, again)
+
+
+class TestAPartnerWhoseSessionAnOlderOwnerDenies:
+    """Ann's chat knows a fencing token of ben's session that is above the one of him who answers in ben's name."""
+
+    @pytest.fixture
+    def chat(self, world: World, ann: User, ben: User) -> Chat:
+        """The chat after ben's session was lost without a trace, and his name given away with a lower token."""
+        pair(ann, ben)
+        chat = ann.session.chat
+        assert chat is not None
+        ann.says(Say("hi", 1))
+        world.crash("n2")
+        del world.records["ben"]
+        enter(world.place("n3"), "ben", acks=True)
+        ann.session.partner_is(structs.replace(chat.partner, fencing_token=chat.partner.fencing_token + 1000))
+        resume.find_partner(ann.session, chat)
+        world.settle()
+        return chat
+
+    def wait(self, world: World) -> None:
+        for seconds in (resume.DENIED_SECONDS, world.limits.reunion):
+            world.pass_time(seconds)
+            world.settle()
+
+    def test_the_chat_is_lost_once_the_directory_has_led_to_that_owner_again(
+        self, world: World, ann: User, chat: Chat
+    ) -> None:
+        assert chat.partner.node_id == "n3"
+        assert ann.hears() == []
+        self.wait(world)
+        assert ann.hears() == [Unconfirmed(1, 1, Reason.LOST, ("hi",), chat.id), Left("ben", Reason.LOST, chat.id)]
+
+    def test_the_chat_goes_on_if_the_directory_leads_elsewhere_by_then(
+        self, world: World, ann: User, chat: Chat
+    ) -> None:
+        """The answer was that of a former owner, whom a server knew that another one has replaced."""
+        world.records["ben"] = structs.replace(world.records["ben"], node_id="n4")
+        self.wait(world)
+        assert ann.session.chat is chat
+        assert chat.partner.node_id == "n4"
+
+    def test_the_chat_goes_on_if_the_partner_answers_meanwhile(self, world: World, ann: User, chat: Chat) -> None:
+        """It is the present owner, so that what the former one says later counts as little as the first time."""
+        end = ChatEnded("ann", chat.id, Reason.LOST, 0, 1)
+        world.pass_time(resume.DENIED_SECONDS / 2)
+        sync = chat.sync(chat.partner, reply=False)
+        world.place("n1").deliver(structs.replace(sync, to="ann", last=0))
+        self.wait(world)
+        world.place("n1").deliver(end)
+        world.settle()
+        assert ann.session.chat is chat
+
+    def test_its_word_counts_for_nothing_before_it_is_asked_again(self, world: World, ann: User, chat: Chat) -> None:
+        for _ in range(3):
+            world.place("n1").deliver(ChatEnded("ann", chat.id, Reason.LOST, 0, 1))
+            world.settle()
+        assert ann.session.chat is chat
 
 
 class TestASwitchInWhichTheCallerMoves:

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.tools.torture.checker import AFTERMATH_SECONDS, IMPAIRING
-from relay.tools.torture.history import End, Kind, close, cut, reconnect
+from relay.tools.torture.history import End, Kind, close, cut, reconnect, stall
 from tests.relay.tools.torture.breaking import forgotten, tale, two_owners
 from tests.relay.tools.torture.tale import GRACE, LEASE, Tale
 from tests.support.rows import each_row
@@ -32,6 +32,52 @@ def test_a_person_who_does_not_read_has_not_seen_that_its_node_is_gone(kind: Kin
     told.breaks("term", 9.0, 14.0, node=2)
     told.owner("pat", at=10.0, stranger=True)
     assert told.rules == rules
+
+
+def _reset_while_it_reads_nothing(
+    kind: Kind = Kind.PERSON, end: End = End.BROKEN, *, fault: str = "resets", at: float = 6.0, node: int = 2
+) -> list[str]:
+    """Have a stranger get the name of a client that reads nothing from second 5 to 11. Return the rules broken."""
+    told = Tale()
+    pat = told.owner("pat", kind, at=3.0, node=2)
+    stall(pat, 5.0, 8.0)
+    stall(pat, 7.5, 11.0)
+    told.breaks(fault, at, at, node=node)
+    told.owner("pat", at=10.0, stranger=True)
+    close(pat, end, 11.1)
+    return told.rules
+
+
+@each_row("fault", ["resets", "kill", "term"])
+def test_a_person_who_does_not_read_has_not_seen_that_its_connection_is_gone(fault: str) -> None:
+    assert _reset_while_it_reads_nothing(fault=fault) == []
+
+
+def test_a_program_keeps_its_name_when_its_connection_is_gone() -> None:
+    assert _reset_while_it_reads_nothing(Kind.PROGRAM) == ["two owners"]
+
+
+def test_a_person_whose_connection_goes_on_keeps_its_name() -> None:
+    assert _reset_while_it_reads_nothing(end=End.NAME_LOST) == ["two owners"]
+
+
+@each_row("at", [4.9, 10.1])
+def test_what_a_person_would_have_seen_or_comes_later_excuses_nothing(at: float) -> None:
+    assert _reset_while_it_reads_nothing(at=at) == ["two owners"]
+
+
+def test_resets_at_another_node_excuse_nothing() -> None:
+    assert _reset_while_it_reads_nothing(node=1) == ["two owners"]
+
+
+def test_a_person_who_reads_sees_that_its_connection_is_gone() -> None:
+    told = Tale()
+    pat = told.owner("pat", Kind.PERSON, at=3.0, node=2)
+    stall(pat, 5.0, 8.0)
+    told.breaks("resets", 6.0, 6.0, node=2)
+    told.owner("pat", at=10.0, stranger=True)
+    close(pat, End.BROKEN, 11.0)
+    assert told.rules == ["two owners"]
 
 
 def test_only_the_owners_own_node_counts() -> None:
