@@ -62,7 +62,7 @@ def test_a_person_whose_connection_goes_on_keeps_its_name() -> None:
 
 
 @each_row("at", [4.9, 10.1])
-def test_what_a_person_would_have_seen_or_comes_later_excuses_nothing(at: float) -> None:
+def test_a_fault_that_a_person_would_have_seen_or_that_came_later_excuses_nothing(at: float) -> None:
     assert _reset_while_it_reads_nothing(at=at) == ["two owners"]
 
 
