@@ -182,6 +182,7 @@ class RedisClient:
         answered: a crowd takes time, and if it were turned away it would only come back. Urgent calls go first.
         """
         began = clocks.monotonic()
+        failure: BaseException | None = None  # the last one that says more than that the time is over
         while True:
             call = Call(args, began, urgent=urgent)
             self._put(call)
@@ -190,8 +191,9 @@ class RedisClient:
                 return formed(args[0], result)
             if isinstance(result, redis.exceptions.NoScriptError):
                 raise result
+            failure = failure if failure and result is NO_ANSWER else result
             if result is NO_ANSWER or clocks.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
-                raise Unavailable(str(result))
+                raise Unavailable(str(failure))
             await anyio.sleep(RETRY_SECONDS)
 
     async def each(self, commands: Iterable[Sequence[Any]]) -> list[Any]:

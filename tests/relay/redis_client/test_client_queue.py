@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -171,6 +171,20 @@ async def test_a_server_that_replies_at_all_is_asked_at_once(monkeypatch: pytest
     line = Line(*[True, False] * 5)
     await pipelines(line, 10)
     assert line.asked == 11
+
+
+async def test_a_call_that_runs_out_of_time_in_the_pause_says_why_it_failed_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queue_module, "FAILED_SECONDS", (0.0, 0.0, 3600.0))
+
+    async def refuse(*_: Any) -> Any:
+        raise redis.exceptions.ConnectionError("the door is shut")
+
+    async with a_store(Server()) as redis_client:
+        monkeypatch.setattr(PipelineConnection, "ask", refuse)
+        with pytest.raises(Unavailable, match="the door is shut"):
+            await redis_client.call("GET", "a")
 
 
 def test_the_pause_before_a_server_is_tried_again_is_a_part_of_the_time_of_a_call() -> None:
