@@ -90,10 +90,13 @@ check-types: $(VENV)/.developed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# `make test` alone plays Autobahn's cases, and holds the model of Redis to real servers.
+SLOWER := tests/relay/web/test_conformance.py $(wildcard tests/simulator/redis/test_against_*.py)
+
 # A fifth of the examples that `make test` draws (tests/support/examples.py).
 check-fast: EXAMPLES ?= 10
 check-fast: $(VENV)/.developed
-	EXAMPLES=$(EXAMPLES) $(PYTEST) $(FAST) --ignore tests/relay/web/test_conformance.py
+	EXAMPLES=$(EXAMPLES) $(PYTEST) $(FAST) $(addprefix --ignore ,$(SLOWER))
 
 docs: $(VENV)/.documented ## Build the site of docs/ in build/site, and check its links.
 	$(VENV)/documenter/bin/python -m tools.docsite

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from relay.session.memory_budget import PLENTY
 from relay.session.peer_messages import Ack, FlowAck, Mail, Text
+from tests.relay.session import test_usual_case
 from tests.relay.session.test_usual_case import (
     CHAT,
     FEW,
@@ -17,7 +18,9 @@ from tests.relay.session.test_usual_case import (
     NAMES,
     NARROW,
     NOON,
+    UNUSUAL,
     WIDE,
+    Bounds,
     Step,
     both,
     bound,
@@ -127,3 +130,11 @@ def test_every_step_has_the_result_of_the_general_way(kinds: tuple[str, str], da
             usual.take(step)
             general.take(step)
             assert usual.state() == general.state()
+
+
+@pytest.mark.parametrize("bounds", [NARROW, FEW], ids=["narrow", "few"])
+@pytest.mark.parametrize("steps", UNUSUAL.values(), ids=UNUSUAL)
+def test_the_unusual_at_narrow_bounds_has_the_result_of_the_general_way(
+    steps: list[Step], bounds: Bounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_usual_case.test_the_unusual_has_the_result_of_the_general_way(steps, "acks", monkeypatch, bounds)
