@@ -23,11 +23,11 @@ run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, w
 # The tests wait more than they work, so twice as many processes as two cores; each has a server and nodes of its own.
 # A file's tests stay together, since what they share is made once.
 WORKERS ?= 4
-IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+IN_PARALLEL = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Python compiles the tests once, and not in each worker of each run, also where PYTHONDONTWRITEBYTECODE is set (in images of
 # Docker it often is): to take their assertions apart costs a worker four seconds.
 check check-fast check-lowest check-newest test test-all coverage: export PYTHONDONTWRITEBYTECODE :=
-PYTEST := $(BIN)/pytest $(IN_PARALLEL)
+PYTEST = $(BIN)/pytest $(IN_PARALLEL)
 FAST := tests/relay tests/cli tests/simulator tests/golden tests/support tests/benchmarks tests/docs
 
 test test-all coverage: build/browser/.made
@@ -95,6 +95,8 @@ SLOWER := tests/relay/web/test_conformance.py $(wildcard tests/simulator/redis/t
 
 # A fifth of the examples that `make test` draws (tests/support/examples.py).
 check-fast: EXAMPLES ?= 10
+# Many fast tests wait, and few are disturbed by others.
+check-fast: WORKERS := 6
 check-fast: $(VENV)/.developed
 	EXAMPLES=$(EXAMPLES) $(PYTEST) $(FAST) $(addprefix --ignore ,$(SLOWER))
 
