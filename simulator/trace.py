@@ -35,7 +35,7 @@ class TraceHash:
         self.fresh.append((when, where, what))
 
     def catch_up(self) -> None:
-        """Put events into the hash, so many at once that it doesn't depend on when this is called."""
+        """Hash the complete blocks of events. Their size is fixed, so it doesn't matter when this is called."""
         while len(self.fresh) >= _AT_ONCE:
             self._hash.update(_ENCODER.encode(self.fresh[:_AT_ONCE]))
             self._hashed += _AT_ONCE

@@ -21,7 +21,7 @@ NEVER: Final = float("inf")
 # The number of steps without any time passing after which a run is given up.
 STEPS_AT_ONE_INSTANT: Final = 1_000_000
 # The number of steps between two runs of the garbage collector, which otherwise begins whenever it likes: what it
-# destroys may call back, and that has to happen at the same point of each run.
+# destroys may call back, and that has to happen at the same point of each run. It is a multiple of STEPS_PER_LOOK.
 STEPS_PER_COLLECTION: Final = 20_000
 # The number of steps between two looks of a harness at everything. What it looks at changes slowly.
 STEPS_PER_LOOK: Final = 160
@@ -194,13 +194,13 @@ class World:
         else:
             self._happen(heappop(events)[3])
         if self.steps % STEPS_PER_LOOK == 0:
-            self._pause_for_breath()
+            self._keep_house()
         if self.steps - self._since > STEPS_AT_ONE_INSTANT:
             raise Livelock(f"no time passes at {self.now:.6f} s:\n{self._state()}")
         return True
 
-    def _pause_for_breath(self) -> None:
-        """Do what is done every now and then."""
+    def _keep_house(self) -> None:
+        """Let the harness look, hash the trace, and collect garbage after its own number of steps."""
         if self.looks is not None:
             self.looks()
         if isinstance(self.trace, TraceHash):

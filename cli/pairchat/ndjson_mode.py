@@ -167,8 +167,7 @@ class Frames:
 
     async def _listen(self, waiting: MemoryObjectReceiveStream[_Command | _Wrong]) -> None:
         try:
-            while True:
-                command = await waiting.receive()
+            async for command in waiting:
                 if isinstance(command, _Wrong):
                     await self._error(command.code, str(command), command.about)
                 elif command["type"] == "quit":

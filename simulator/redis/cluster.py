@@ -171,7 +171,7 @@ class Cluster:
         given_away = set(mine.of(other.id)).difference(claimed)
         if not given_away <= member.unclaimed:
             member.unclaimed |= given_away
-            mine.version += 1  # whoever has claimed them before has to be heard again
+            mine.version += 1  # earlier claims of these slots have to be heard again
         for slot in claimed:
             holder = mine[slot]
             if holder == other.id:

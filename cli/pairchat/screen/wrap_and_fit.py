@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from itertools import accumulate
 
 from prompt_toolkit.utils import get_cwidth
 from wcwidth import iter_graphemes
@@ -40,9 +39,13 @@ def fit(text: str, width: int) -> str:
     """Return the text, shortened with an ellipsis if it is wider than `width` columns."""
     if columns(text) <= width:
         return text
-    clusters = list(iter_graphemes(text))
-    kept = (cluster for cluster, used in zip(clusters, accumulate(map(columns, clusters)), strict=True) if used < width)
-    return "".join(kept) + "…" if width > 0 else ""
+    kept, used = "", 0
+    for cluster in iter_graphemes(text):
+        used += columns(cluster)
+        if used > width - 1:
+            break
+        kept += cluster
+    return kept + "…" if width > 0 else ""
 
 
 def pad_left(text: str, width: int) -> str:
