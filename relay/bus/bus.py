@@ -25,7 +25,7 @@ from relay.metrics import Counts, Limit
 from relay.redis_client.client import RedisClient
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
-from relay.session.peer_messages import UNREADABLE, Ack, Mail, decode_frame
+from relay.session.peer_messages import UNREADABLE, Ack, Mail, decode
 
 # An acknowledgement leaves this long after the last frame to its node, or earlier with the next frame. Sent at once, at
 # 5,000 messages a second, they would cause as many PUBLISHes as the messages. In an idle system they leave at once.
@@ -248,7 +248,7 @@ class Bus:
             self._delegate.open_tick()
         if wanted:
             try:
-                mail = decode_frame(frame.body)
+                mail = decode(frame.body)
             except UNREADABLE as error:
                 self._unreadable.again(uid=frame.node_id, error=str(error))
                 return

@@ -204,18 +204,6 @@ Mail = (
 
 # Encodes the peer messages for one node. It is msgspec's own method, because each frame needs it.
 encode: Final[Callable[[list[Mail]], bytes]] = msgspec.msgpack.Encoder().encode
-# Does the same as `decode`, but raises `UNREADABLE`.
-decode_frame: Final[Callable[[bytes | memoryview], list[Mail]]] = msgspec.msgpack.Decoder(list[Mail]).decode
+# Decodes what `encode` made. Raises one of `UNREADABLE`, because the bytes may come from anyone who can reach Redis.
+decode: Final[Callable[[bytes | memoryview], list[Mail]]] = msgspec.msgpack.Decoder(list[Mail]).decode
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-class BadMail(ValueError):
-    """Raised for bytes from the bus that are no peer messages of this version."""
-
-
-def decode(body: bytes | memoryview) -> list[Mail]:
-    """Decode what `encode` made. Raises BadMail, because the bytes may come from anyone who can reach Redis."""
-    try:
-        return decode_frame(body)
-    except UNREADABLE as error:
-        raise BadMail(str(error)) from None
