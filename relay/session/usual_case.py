@@ -26,6 +26,7 @@ def say(session: Session, command: Say) -> bool:
     chat, window, runtime, text = session.chat, session.send_window, session.runtime, command.text
     if session.pending is not None or session.pairing.step is not None:
         return False
+    # `paused` is implied by the bytes below as well, but a message must never overtake those that wait.
     if chat is None or chat.away or chat.half_closed or chat.paused or runtime.memory_budget.allowance < PLENTY:
         return False
     id, unacked, limits, partner = window.next_id, chat.unacked, runtime.limits, chat.partner
